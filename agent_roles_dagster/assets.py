@@ -1,0 +1,227 @@
+"""The assets: thin steps around `landing`, `staging` and `mapping`, which do the work.
+
+https://docs.dagster.io/guides/build/assets
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster_pyspark import LazyPySparkResource
+
+from agent_roles_dagster.landing import Unreadable, find_dump, require_landed, seal
+from agent_roles_dagster.mapping import NotApplied, apply_day
+from agent_roles_dagster.partitions import sync_day_partitions
+from agent_roles_dagster.resources import AgentRolesResource, spark_session
+from agent_roles_dagster.staging import Held, stage_day
+from agent_roles_dagster.sync_days import InvalidSyncDay
+
+GROUP = "agent_roles"
+OWNERS = ["team:access-reviews"]
+
+_ID = ("agent_id", "BIGINT", "Agent ID"), ("role_id", "BIGINT", "Role ID")
+
+
+def _table(name: str, *columns: tuple[str, str, str]) -> dict[str, object]:
+    """Dagster's standard metadata for a table."""
+    return {
+        "dagster/table_name": name,
+        "dagster/column_schema": dg.TableSchema(
+            [dg.TableColumn(column, kind, description=text) for column, kind, text in columns]
+        ),
+    }
+
+
+@dg.asset(
+    partitions_def=sync_day_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"json", "file"},
+    description="The day's dump as it landed: its files found, verified and sealed by a digest."
+    " Nothing is copied.",
+)
+def raw_roles(
+    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
+) -> dg.MaterializeResult[None]:
+    """Fails with the outcome "unreadable" if the day is no snapshot."""
+    landing = agent_roles.settings().landing
+    sync_day = context.partition_key
+    try:
+        require_landed(landing, sync_day)
+        dump = find_dump(landing, sync_day)
+        digest = seal(dump)
+    except (Unreadable, InvalidSyncDay) as error:
+        raise _unreadable(error) from error
+    size = sum(file.size for file in dump.files)
+    context.log.info(f"{sync_day}: {len(dump.files)} files, {size:,} bytes")
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest),
+        metadata={
+            "dagster/uri": f"{landing}/{sync_day}",
+            "files": len(dump.files),
+            "bytes": size,
+            "digest": digest,
+            "observed_at": dump.observed_at.isoformat() if dump.observed_at else "not given",
+            "names and sizes": dg.MetadataValue.md(
+                "\n".join(f"- {file.name}: {file.size:,} bytes" for file in dump.files[:50])
+            ),
+        },
+    )
+
+
+class StageConfig(dg.Config):
+    """Run config of `stage_agent_roles`.
+
+    Attributes:
+        accept_removals: why removals beyond the guard's limits are right; lets this one run
+            through, and is kept with the day.
+    """
+
+    accept_removals: str | None = None
+
+
+@dg.multi_asset(
+    name="stage_agent_roles",
+    partitions_def=sync_day_partitions,
+    group_name=GROUP,
+    specs=[
+        dg.AssetSpec(
+            "stg_agent_roles",
+            deps=[raw_roles],
+            owners=OWNERS,
+            kinds={"pyspark", "postgres"},
+            description="The day's assignments, and the removals found against the staged day"
+            " before.",
+            metadata=_table(
+                "stg_agent_roles",
+                *_ID,
+                ("status", "TEXT", "assigned or removed"),
+                ("sync_day", "TEXT", "The day, e.g. day1"),
+                ("source", "TEXT", "api"),
+                ("ingested_at", "TIMESTAMP", "When the row's content was loaded, UTC"),
+            ),
+        ),
+        dg.AssetSpec(
+            "agent_role_pipeline_errors",
+            deps=[raw_roles],
+            owners=OWNERS,
+            kinds={"pyspark", "postgres"},
+            description="The rows that were refused, each with every rule it breaks.",
+            metadata=_table(
+                "agent_role_pipeline_errors",
+                ("id", "SERIAL", "Serial number"),
+                *_ID,
+                ("error_type", "TEXT", "VALIDATION_ERROR"),
+                ("error_message", "TEXT", "Every rule that the row breaks"),
+                ("raw_record", "JSONB", "The row as received, its file and its place there"),
+                ("created_at", "TIMESTAMP", "When it was refused, UTC"),
+                ("sync_day", "TEXT", "The day, e.g. day1"),
+            ),
+        ),
+    ],
+)
+def stage_agent_roles(
+    context: dg.AssetExecutionContext,
+    config: StageConfig,
+    agent_roles: AgentRolesResource,
+    pyspark: LazyPySparkResource,
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Fails with the outcome "held" or "unreadable" if the day must not be staged."""
+    sync_day = context.partition_key
+    settings = agent_roles.settings()
+    try:
+        staged = stage_day(
+            settings,
+            agent_roles.database_url(),
+            lambda: spark_session(pyspark, settings),
+            sync_day,
+            sealed=_sealed_digest(context),
+            run_id=context.run_id,
+            accept_removals=(config.accept_removals or "").strip() or None,
+            say=context.log.info,
+        )
+    except Held as error:
+        raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from error
+    except (Unreadable, InvalidSyncDay) as error:
+        raise _unreadable(error) from error
+    versus = f" since {staged.previous_day}" if staged.previous_day else ""
+    context.log.info(
+        f"{sync_day}: {staged.raw_rows:,} raw rows = {staged.valid_pairs:,} valid pairs"
+        f" + {staged.duplicates:,} duplicates + {staged.invalid_rows:,} invalid;"
+        f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}"
+    )
+    yield dg.MaterializeResult(
+        asset_key="stg_agent_roles",
+        metadata={
+            "dagster/partition_row_count": staged.assigned + staged.removed,
+            "records": staged.records,
+            "raw rows": staged.raw_rows,
+            "valid pairs": staged.valid_pairs,
+            "duplicates": staged.duplicates,
+            "assigned": staged.assigned,
+            "removed": staged.removed,
+            "previous day": staged.previous_day or "none",
+            "observed at": staged.observed_at.isoformat(),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key="agent_role_pipeline_errors",
+        metadata={"dagster/partition_row_count": staged.invalid_rows},
+    )
+
+
+@dg.asset(
+    deps=["stg_agent_roles", "agent_role_pipeline_errors"],
+    partitions_def=sync_day_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"postgres", "sql"},
+    description="Who holds which role: each pair's latest assignment over the staged days.",
+    metadata=_table(
+        "agent_role_mapping",
+        *_ID,
+        ("status", "TEXT", "assigned or removed"),
+        ("assigned_at", "TIMESTAMP", "When the latest assignment began, UTC"),
+        ("removed_at", "TIMESTAMP", "When it ended, UTC; null while it holds"),
+    ),
+)
+def agent_role_mapping(
+    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
+) -> dg.MaterializeResult[None]:
+    """Applies the staged day in one transaction."""
+    sync_day = context.partition_key
+    try:
+        applied = apply_day(agent_roles.database_url(), sync_day, context.run_id)
+    except NotApplied as error:
+        raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from error
+    context.log.info(
+        f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted"
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": applied.written,
+            "rows changed": applied.written,
+            "rows deleted": applied.deleted,
+        }
+    )
+
+
+def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:
+    """The digest that raw_roles sealed the day with, None if it never did."""
+    result = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=raw_roles.key, asset_partitions=[context.partition_key]
+        ),
+        limit=1,
+    )
+    if not result.records or (event := result.records[0].asset_materialization) is None:
+        return None
+    return str(event.metadata["digest"].value)
+
+
+def _unreadable(error: Exception) -> dg.Failure:
+    return dg.Failure(
+        f"{error}. Nothing was changed in any table. Land the whole dump again and materialise"
+        " the day.",
+        {"outcome": "unreadable"},
+        allow_retries=False,
+    )

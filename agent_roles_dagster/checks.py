@@ -1,0 +1,227 @@
+"""The asset checks: the tables asked whether they keep the rules, whoever wrote to them.
+
+Each table's checks are one step, so that it is read once. They query; the queries are in `sql/`.
+
+https://docs.dagster.io/guides/test/asset-checks
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from agent_roles_dagster.database import connect, one, rows_of_file
+from agent_roles_dagster.partitions import sync_day_partitions
+from agent_roles_dagster.resources import AgentRolesResource
+
+MAX_INVALID_SHARE = 0.20
+_SHOWN = 20
+
+# Check's name, column of sql/031_check_staging.sql that counts offenders, what it means.
+_STAGING_RULES = (
+    ("agent_id_is_not_null", "null_agent_ids", "Every staged row has an agent_id."),
+    ("role_id_is_not_null", "null_role_ids", "Every staged row has a role_id."),
+    ("status_is_not_null", "null_statuses", "Every staged row has a status."),
+    ("status_is_known", "other_statuses", "Every status is assigned or removed."),
+    ("no_pair_twice", "twice", "No pair of agent and role is staged twice for the day."),
+)
+
+
+def _spec(asset: str, name: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        name,
+        asset=asset,
+        description=description,
+        blocking=blocking,
+        partitions_def=sync_day_partitions,
+    )
+
+
+@dg.multi_asset_check(
+    name="check_stg_agent_roles",
+    specs=[
+        *(
+            _spec("stg_agent_roles", name, description, blocking=True)
+            for name, _, description in _STAGING_RULES
+        ),
+        _spec(
+            "stg_agent_roles",
+            "conservation",
+            "Raw rows = distinct valid pairs + duplicates + invalid rows, and the tables have as"
+            " many rows as the day's record says.",
+            blocking=True,
+        ),
+        _spec(
+            "stg_agent_roles",
+            "no_removals_beside_invalid_records",
+            "No role lost agents on a day when records of that role were invalid: that may be"
+            " damage in the dump, not removals.",
+        ),
+    ],
+)
+def check_stg_agent_roles(
+    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
+) -> Iterator[dg.AssetCheckResult]:
+    """One pass over the day's staged rows; a second one only to show offenders."""
+    day = context.partition_key
+    with connect(agent_roles.database_url()) as connection:
+        found = rows_of_file(connection, "031_check_staging", sync_day=day)
+        if not found:
+            raise dg.Failure(f"{day} is not staged, so there is nothing to check")
+        facts = found[0]
+        offenders: Sequence[Mapping[str, Any]] = []
+        if any(facts[column] for _, column, _ in _STAGING_RULES):
+            offenders = rows_of_file(connection, "032_staging_offenders", sync_day=day)
+        suspects = rows_of_file(connection, "033_check_suspect_removals", sync_day=day)
+    for name, column, _ in _STAGING_RULES:
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key="stg_agent_roles",
+            passed=facts[column] == 0,
+            metadata={
+                "rows": facts["all_rows"],
+                "offenders": facts[column],
+                **({"sample": _table(offenders)} if facts[column] else {}),
+            },
+        )
+    yield _conservation(facts)
+    yield dg.AssetCheckResult(
+        check_name="no_removals_beside_invalid_records",
+        asset_key="stg_agent_roles",
+        passed=not suspects,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "roles": len(suspects),
+            "removals": sum(row["removals"] for row in suspects),
+            **({"sample": _table(suspects)} if suspects else {}),
+        },
+    )
+
+
+def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
+    sides = {
+        "raw rows = valid pairs + duplicates + invalid rows": (
+            facts["raw_rows"],
+            facts["valid_pairs"] + facts["duplicates"] + facts["invalid_rows"],
+        ),
+        "assigned pairs recorded = staged": (facts["assigned_recorded"], facts["assigned_stored"]),
+        "removed pairs recorded = staged": (facts["removed_recorded"], facts["removed_stored"]),
+        "invalid rows recorded = in the errors table": (
+            facts["error_rows"],
+            facts["errors_stored"],
+        ),
+    }
+    return dg.AssetCheckResult(
+        check_name="conservation",
+        asset_key="stg_agent_roles",
+        passed=all(left == right for left, right in sides.values()),
+        metadata={name: f"{left:,} = {right:,}" if left == right else f"{left:,} is not {right:,}"
+                  for name, (left, right) in sides.items()},
+    )
+
+
+@dg.multi_asset_check(
+    name="check_agent_role_pipeline_errors",
+    specs=[
+        _spec(
+            "agent_role_pipeline_errors",
+            "no_invalid_rows",
+            f"No row was refused. A warning if some were, an error above {MAX_INVALID_SHARE:.0%}.",
+        )
+    ],
+)
+def check_agent_role_pipeline_errors(
+    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Counts the day's errors by rule."""
+    day = context.partition_key
+    with connect(agent_roles.database_url()) as connection:
+        rules = rows_of_file(connection, "034_check_errors", sync_day=day)
+        errors = one(
+            connection,
+            "SELECT count(*) AS n FROM agent_role_pipeline_errors WHERE sync_day = %s",
+            (day,),
+        )
+        raw_rows = one(
+            connection, "SELECT raw_rows FROM agent_role_sync_days WHERE sync_day = %s", (day,)
+        )
+    share = errors / raw_rows if raw_rows else 0.0
+    too_many = share > MAX_INVALID_SHARE
+    yield dg.AssetCheckResult(
+        check_name="no_invalid_rows",
+        asset_key="agent_role_pipeline_errors",
+        passed=errors == 0,
+        severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "invalid rows": errors,
+            "share of raw rows": share,
+            **({"by rule": _table(rules)} if rules else {}),
+        },
+    )
+
+
+@dg.multi_asset_check(
+    name="check_agent_role_mapping",
+    specs=[
+        _spec(
+            "agent_role_mapping",
+            "assigned_pairs_are_the_newest_days",
+            "The pairs that the mapping says are assigned are exactly those of the newest staged"
+            " day.",
+        ),
+        _spec(
+            "agent_role_mapping",
+            "times_fit_status",
+            "Every assignment has a beginning, and an end exactly if it is removed.",
+        ),
+        _spec(
+            "agent_role_mapping",
+            "observed_at_rises",
+            "Each staged day's source was read later than that of the day before.",
+        ),
+    ],
+)
+def check_agent_role_mapping(
+    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
+) -> Iterator[dg.AssetCheckResult]:
+    """One pass over the mapping and the newest staged day."""
+    with connect(agent_roles.database_url()) as connection:
+        found = {row["kind"]: row for row in rows_of_file(connection, "035_check_mapping")}
+        not_rising = rows_of_file(connection, "036_check_observed_at")
+    for name, kinds in (
+        ("assigned_pairs_are_the_newest_days", ("not staged", "not mapped")),
+        ("times_fit_status", ("times",)),
+    ):
+        here = [found[kind] for kind in kinds if kind in found]
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key="agent_role_mapping",
+            passed=not here,
+            metadata={
+                "offenders": sum(row["pairs"] for row in here),
+                **{
+                    f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here
+                },
+            },
+        )
+    yield dg.AssetCheckResult(
+        check_name="observed_at_rises",
+        asset_key="agent_role_mapping",
+        passed=not not_rising,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "days": len(not_rising),
+            **({"sample": _table(not_rising)} if not_rising else {}),
+        },
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """The first rows, as a table that the UI draws."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({key: "" if value is None else str(value) for key, value in row.items()})
+            for row in rows[:_SHOWN]
+        ],
+        schema=dg.TableSchema([dg.TableColumn(key) for key in rows[0]]),
+    )

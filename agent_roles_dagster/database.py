@@ -1,0 +1,98 @@
+"""PostgreSQL: where it is, how to connect, and the SQL files. What the tables mean is in them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from agent_roles_dagster.embedded_postgres import running_server
+from agent_roles_dagster.settings import Settings
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+_HERE = Path(__file__).parent
+_STAGING_LOCK = "hashtext('agent_roles staging ' || current_schema())"
+
+
+def database_url(settings: Settings) -> str:
+    """libpq URL of the database; the embedded server is started where none is set."""
+    return settings.database_url or running_server(settings.home)
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Connection]:
+    """An autocommitting connection to a database in which the schema exists.
+
+    Raises:
+        psycopg.OperationalError: the database can't be reached.
+    """
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("SET client_min_messages = warning")
+        if not one(connection, "SELECT to_regclass('agent_role_pending') IS NOT NULL AS there"):
+            run_file(connection, "010_schema")
+        yield connection
+
+
+@cache
+def sql_file(name: str) -> str:
+    """The text of sql/<name>.sql: beside the package in a checkout, inside it once installed."""
+    folders = (_HERE.parent / "sql", _HERE / "sql")
+    folder = next(folder for folder in folders if (folder / "010_schema.sql").is_file())
+    return (folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def run_file(connection: Connection, name: str) -> list[int]:
+    """Run a SQL file as it stands; returns the number of rows of each of its statements."""
+    cursor = connection.execute(sql_file(name).encode())
+    counts = [cursor.rowcount]
+    while cursor.nextset():
+        counts.append(cursor.rowcount)
+    return counts
+
+
+def rows_of_file(connection: Connection, name: str, **parameters: str) -> list[dict[str, Any]]:
+    """The rows of a SQL file's one SELECT, which reads its parameters as `agent_roles.<name>`."""
+    with connection.transaction():
+        for key, value in parameters.items():
+            connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{key}", value))
+        return connection.execute(sql_file(name).encode()).fetchall()
+
+
+def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:
+    """The first column of the query's first row."""
+    row = connection.execute(query.encode(), parameters).fetchone()
+    return None if row is None else next(iter(row.values()))
+
+
+@contextmanager
+def staging_lock(connection: Connection, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock that lets one run at a time compare and publish days.
+
+    It lives as long as the connection: whoever loses the one loses the other, so publishing
+    goes through this connection too. `on_wait` is called once if another run has it.
+    """
+    if not one(connection, f"SELECT pg_try_advisory_lock({_STAGING_LOCK})"):
+        on_wait()
+        connection.execute(f"SELECT pg_advisory_lock({_STAGING_LOCK})".encode())
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute(f"SELECT pg_advisory_unlock({_STAGING_LOCK})".encode())
+
+
+def drop_tables(connection: Connection, like: str) -> None:
+    """Drop this schema's tables whose names are LIKE the pattern."""
+    names = connection.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE %s",
+        (like,),
+    ).fetchall()
+    for row in names:
+        connection.execute(
+            sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(row["tablename"]))
+        )

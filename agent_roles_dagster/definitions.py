@@ -1,0 +1,33 @@
+"""The code location: everything put together.
+
+https://docs.dagster.io/guides/build/projects-and-components
+"""
+
+import warnings
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from agent_roles_dagster import assets, checks  # noqa: E402
+from agent_roles_dagster.resources import AgentRolesResource, spark_resource  # noqa: E402
+from agent_roles_dagster.sensors import landed_sync_days  # noqa: E402
+from agent_roles_dagster.settings import Settings  # noqa: E402
+
+defs = dg.Definitions(
+    assets=[assets.raw_roles, assets.stage_agent_roles, assets.agent_role_mapping],
+    asset_checks=[
+        checks.check_stg_agent_roles,
+        checks.check_agent_role_pipeline_errors,
+        checks.check_agent_role_mapping,
+    ],
+    sensors=[landed_sync_days],
+    resources={
+        "agent_roles": AgentRolesResource(),
+        "pyspark": spark_resource(Settings.from_env()),
+    },
+    # One process and one JVM for a whole run.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,420 @@
+"""What a dump says: from a file's bytes to raw rows (agent, role, status), by the shapes we know.
+
+Whether a row is valid is not decided here but in `validation`; a row that can't be told apart
+at all carries the broken rule as its `problem`. This is plain Python over bytes and Arrow,
+without Spark, so that it runs in Spark's tasks and in tests alike.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import msgspec
+import pyarrow as pa
+
+from agent_roles_dagster.exact_json import NotJson, check, elements, jsonb_holds, members, without
+from agent_roles_dagster.landing import DumpFile, Unreadable, hashed, inflate
+
+# One row says that an agent holds a role (kind "row"), or what was read of a file ("file"), or
+# why a file is unreadable ("unreadable"). `agent`, `role` and `status` are JSON texts, null where
+# the key is absent; a text's quotes stay, its escapes are resolved. `raw` is null for rows read
+# the fast way, whose ids are JSON integers within BIGINT and which have no status.
+RAW_ROWS = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("agent", pa.string()),
+        ("role", pa.string()),
+        ("status", pa.string()),
+        ("problem", pa.string()),
+        (
+            "raw",
+            pa.struct(
+                [
+                    ("file", pa.string()),
+                    ("record_no", pa.int64()),
+                    ("entry_no", pa.int64()),
+                    ("entry", pa.string()),
+                    ("record", pa.string()),
+                ]
+            ),
+        ),
+    ]
+)
+
+NOT_AN_OBJECT = "the record is no object"
+NO_KNOWN_KEYS = "the record has none of the keys that say who holds which role"
+NO_HOLDERS = "the role does not say who holds it"
+BROKEN_LINE = "the line is no JSON"
+
+_ROWS_PER_BATCH = 65_536
+_LIST_ENVELOPES = ("roles", "agents", "data")
+_OBJECT_ENVELOPES = ("role", "agent")
+_INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_BOM = b"\xef\xbb\xbf"
+_BIGINT = range(-(2**63), 2**63)
+
+
+class _AgentEntry(msgspec.Struct):
+    id: int
+    status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _RoleEntry(msgspec.Struct):
+    role_id: int
+    status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_INTEGERS = msgspec.json.Decoder(list[int])
+_AGENT_ENTRIES = msgspec.json.Decoder(list[_AgentEntry])
+_ROLE_ENTRIES = msgspec.json.Decoder(list[_RoleEntry])
+
+
+def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
+    """The file's raw rows, then one row of kind "file" or, as the last, "unreadable".
+
+    The row of kind "file" has in `problem` a JSON object: name, sha256, records, rows.
+    """
+    rows = _Rows(file.name)
+    digest = hashlib.sha256()
+    try:
+        with fsspec.open(file.url, "rb") as stream:
+            chunks = _content(inflate(hashed(stream, digest), file.name))
+            is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
+            for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
+                if rows.pending >= _ROWS_PER_BATCH:
+                    yield from rows.flush()
+    except Unreadable as error:
+        yield from rows.flush()
+        yield _note("unreadable", f"{sync_day}/{file.name}: {error}")
+        return
+    except Exception as error:
+        # Damaged gzip, a lost connection to the store: whatever it is, the day was not read.
+        yield from rows.flush()
+        yield _note("unreadable", f"{sync_day}/{file.name}: {type(error).__name__}: {error}")
+        return
+    yield from rows.flush()
+    summary = {
+        "name": file.name,
+        "sha256": digest.hexdigest(),
+        "records": rows.records,
+        "rows": rows.rows,
+    }
+    yield _note("file", json.dumps(summary))
+
+
+def raw_record(
+    file: str, record_no: int, entry_no: int | None, entry: str | None, record: str
+) -> str:
+    """The row as received, as JSON that JSONB takes.
+
+    What JSONB can't hold to the letter stands, as its exact text, under `entry_text` or
+    `record_text` instead of `entry` or `record`; a NUL in it is written \\u0000.
+    """
+    # A file name that is not UTF-8 has lone surrogates here.
+    name = file.encode("utf-8", "backslashreplace").decode()
+    parts = [f'"file": {json.dumps(name)}', f'"record_no": {record_no}']
+    if entry_no is not None:
+        parts.append(f'"entry_no": {entry_no}')
+    for key, text in (("entry", entry), ("record", record)):
+        if text is None:
+            continue
+        if jsonb_holds(text):
+            parts.append(f'"{key}": {text}')
+        else:
+            parts.append(f'"{key}_text": {json.dumps(text.replace(chr(0), chr(92) + "u0000"))}')
+    return "{" + ", ".join(parts) + "}"
+
+
+def _content(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks without a byte order mark; refuses what is blank."""
+    head = b""
+    blank = True
+    for chunk in chunks:
+        if len(head) < len(_BOM):
+            head += chunk
+            if len(head) < len(_BOM):
+                continue
+            chunk = head.removeprefix(_BOM)
+        blank = blank and not chunk.strip()
+        yield chunk
+    if len(head) < len(_BOM):
+        blank = not head.strip()
+        yield head
+    if blank:
+        raise Unreadable("the file is blank")
+
+
+def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
+    text = b"".join(chunks)
+    _require_utf8(text)
+    try:
+        records = document_records(text)
+    except NotJson as error:
+        raise Unreadable(f"not JSON, or cut short ({error})") from error
+    del text
+    for number, record in enumerate(records, start=1):
+        rows.add_record(record, number)
+        yield
+
+
+def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
+    number = 0
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            number += 1
+            rows.add_line(line, number)
+            yield
+    rows.add_line(rest, number + 1)
+    yield
+
+
+def _require_utf8(text: bytes) -> None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
+
+
+def document_records(text: bytes) -> list[bytes]:
+    """The exact texts of a document's records: an array's, a lone one, or an envelope's.
+
+    Raises:
+        NotJson: the text is no JSON.
+        Unreadable: it is JSON, but no dump.
+    """
+    first = text.lstrip(b" \t\r\n")[:1]
+    if first == b"[":
+        return elements(text)
+    if first != b"{":
+        check(text)
+        raise Unreadable("no dump: a bare value, where records are expected")
+    parts = members(text)
+    keys = parts.keys()
+    names = keys & {"id", "agent_id", "role_id"}
+    # `roles` and `agents` are an envelope's keys and a record's: beside an id, a record's.
+    if (
+        keys & {"agent_ids", "role_ids"}
+        or (names and keys & {"roles", "agents"})
+        or names - {"id"} == {"agent_id", "role_id"}
+        or {"id", "role_id"} <= keys
+    ):
+        return [text]
+    lists = [key for key in _LIST_ENVELOPES if parts.get(key, b"")[:1] == b"["]
+    if len(lists) > 1:
+        raise Unreadable(f"no dump: both {lists[0]!r} and {lists[1]!r} hold a list of records")
+    if lists:
+        return elements(parts[lists[0]])
+    for key in _OBJECT_ENVELOPES:
+        if parts.get(key, b"")[:1] == b"{":
+            return [parts[key]]
+    if names:
+        return [text]
+    raise Unreadable("no dump: an object without records, such as an API's error message")
+
+
+class _Rows:
+    """Collects raw rows, and hands them out as Arrow batches."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.records = 0
+        self.rows = 0
+        self._agents: list[int] = []
+        self._roles: list[int] = []
+        self._others: list[dict[str, Any]] = []
+
+    @property
+    def pending(self) -> int:
+        return len(self._agents) + len(self._others)
+
+    def flush(self) -> Iterator[pa.RecordBatch]:
+        """Hand out the rows collected so far, and forget them."""
+        for start in range(0, len(self._agents), _ROWS_PER_BATCH):
+            part = slice(start, start + _ROWS_PER_BATCH)
+            agents = pa.array(self._agents[part], pa.int64()).cast(pa.string())
+            roles = pa.array(self._roles[part], pa.int64()).cast(pa.string())
+            yield _batch(len(agents), kind="row", agent=agents, role=roles)
+        for start in range(0, len(self._others), _ROWS_PER_BATCH):
+            part = slice(start, start + _ROWS_PER_BATCH)
+            yield pa.RecordBatch.from_pylist(self._others[part], RAW_ROWS)
+        self.rows += self.pending
+        self._agents, self._roles, self._others = [], [], []
+
+    def add_line(self, line: bytes, number: int) -> None:
+        """The rows of a line of JSON Lines; none if it is blank."""
+        if not line.strip():
+            return
+        _require_utf8(line)
+        line = line.strip(b" \t\r\n")
+        try:
+            if line[:1] != b"{":
+                check(line)
+            self.add_record(line, number)
+        except NotJson:
+            self.records += 1
+            self._row(None, None, None, BROKEN_LINE, number, line)
+
+    def add_record(self, record: bytes, number: int) -> None:
+        """The rows of a record; `number` is its place in the file, from 1."""
+        if record[:1] != b"{":
+            self.records += 1
+            self._row(None, None, None, NOT_AN_OBJECT, number, record)
+            return
+        parts = members(record)
+        self.records += 1
+        if "agent_id" in parts and "role_id" in parts:
+            agent, role, status = parts["agent_id"], parts["role_id"], parts.get("status")
+            self._lone(agent, role, status, number, record)
+        elif "agents" in parts or "agent_ids" in parts:
+            key = "agents" if "agents" in parts else "agent_ids"
+            role = parts.get("id", parts.get("role_id"))
+            self._entries("role", role, key, parts[key], number, record)
+        elif "role_ids" in parts or parts.get("roles", b"")[:1] == b"[":
+            key = "role_ids" if "role_ids" in parts else "roles"
+            agent = parts.get("id", parts.get("agent_id"))
+            self._entries("agent", agent, key, parts[key], number, record)
+        elif "role_id" in parts:
+            agent = parts.get("id", parts.get("agent_id"))
+            self._lone(agent, parts["role_id"], None, number, record)
+        elif "id" in parts:
+            self._row(None, parts["id"], None, NO_HOLDERS, number, record)
+        else:
+            self._row(parts.get("agent_id"), None, None, NO_KNOWN_KEYS, number, record)
+
+    def _lone(
+        self,
+        agent: bytes | None,
+        role: bytes | None,
+        status: bytes | None,
+        number: int,
+        record: bytes,
+    ) -> None:
+        agent_id, role_id = _integer(agent), _integer(role)
+        if status is None and agent_id is not None and role_id is not None:
+            self._agents.append(agent_id)
+            self._roles.append(role_id)
+        else:
+            self._row(agent, role, status, None, number, record)
+
+    def _entries(
+        self,
+        side: str,
+        owner: bytes | None,
+        key: str,
+        listed: bytes,
+        number: int,
+        record: bytes,
+    ) -> None:
+        """The rows of a list of agents that a role has (side "role"), or of an agent's roles."""
+        if listed[:1] != b"[":
+            problem = f"{key} is null" if listed == b"null" else f"{key} is no list"
+            agent, role = (owner, None) if side == "agent" else (None, owner)
+            self._row(agent, role, None, problem, number, record)
+            return
+        owner_id = _integer(owner)
+        if owner_id is not None and (ids := _plain_ids(side, listed)) is not None:
+            owners = [owner_id] * len(ids)
+            self._agents += owners if side == "agent" else ids
+            self._roles += ids if side == "agent" else owners
+            return
+        entries = elements(listed)
+        if not entries:
+            return
+        rest = without(record, key)
+        first, second = ("id", "agent_id") if side == "role" else ("role_id", "id")
+        for entry_no, entry in enumerate(entries, start=1):
+            other: bytes | None = entry
+            status = None
+            if entry[:1] == b"{":
+                parts = members(entry)
+                other = parts.get(first, parts.get(second))
+                status = parts.get("status")
+            agent, role = (owner, other) if side == "agent" else (other, owner)
+            self._row(agent, role, status, None, number, rest, entry_no, entry)
+
+    def _row(
+        self,
+        agent: bytes | None,
+        role: bytes | None,
+        status: bytes | None,
+        problem: str | None,
+        number: int,
+        record: bytes,
+        entry_no: int | None = None,
+        entry: bytes | None = None,
+    ) -> None:
+        self._others.append(
+            {
+                "kind": "row",
+                "agent": _value(agent),
+                "role": _value(role),
+                "status": _value(status),
+                "problem": problem,
+                "raw": {
+                    "file": self._file,
+                    "record_no": number,
+                    "entry_no": entry_no,
+                    "entry": None if entry is None else entry.decode(),
+                    "record": record.decode(),
+                },
+            }
+        )
+
+
+def _plain_ids(side: str, listed: bytes) -> list[int] | None:
+    """The list's ids where all of them are plain: integers, or objects with one and no status."""
+    try:
+        ids = _INTEGERS.decode(listed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            entries: list[Any]
+            if side == "role":
+                entries = _AGENT_ENTRIES.decode(listed)
+                ids = [entry.id for entry in entries]
+            else:
+                entries = _ROLE_ENTRIES.decode(listed)
+                ids = [entry.role_id for entry in entries]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if any(entry.status is not msgspec.UNSET for entry in entries):
+            return None
+    if ids and not (min(ids) in _BIGINT and max(ids) in _BIGINT):
+        return None
+    return ids
+
+
+def _integer(text: bytes | None) -> int | None:
+    if text is None or not _INTEGER.fullmatch(text):
+        return None
+    value = int(text)
+    return value if value in _BIGINT else None
+
+
+def _value(text: bytes | None) -> str | None:
+    """The JSON text with a string's escapes resolved, where UTF-8 can hold the result."""
+    if text is None:
+        return None
+    exact = text.decode()
+    if exact[:1] != '"' or "\\" not in exact:
+        return exact
+    resolved = f'"{json.loads(exact)}"'
+    try:
+        resolved.encode()
+    except UnicodeEncodeError:
+        return exact
+    return resolved
+
+
+def _note(kind: str, text: str) -> pa.RecordBatch:
+    return _batch(1, kind=kind, problem=pa.array([text], pa.string()))
+
+
+def _batch(length: int, kind: str, **columns: pa.Array) -> pa.RecordBatch:
+    columns["kind"] = pa.repeat(pa.scalar(kind), length)
+    arrays = [columns.get(field.name, pa.nulls(length, field.type)) for field in RAW_ROWS]
+    return pa.RecordBatch.from_arrays(arrays, schema=RAW_ROWS)

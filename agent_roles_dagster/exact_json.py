@@ -1,0 +1,138 @@
+"""JSON taken apart with each part's exact text kept, and what of it PostgreSQL's JSONB can hold.
+
+The common case goes through msgspec; what it refuses although it is JSON (a lone surrogate)
+goes through the standard library, which also finds repeated keys.
+"""
+
+import json
+import re
+from typing import Any, NoReturn
+
+import msgspec
+
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_BLANK = re.compile(r"[ \t\n\r]*")
+_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+# JSONB holds a number as NUMERIC: at most 131072 digits before the point and 16383 after it.
+_NUMERIC_DIGITS = 16000
+
+
+class NotJson(ValueError):
+    """The text is no JSON document. Its text says where and why, and quotes nothing."""
+
+
+def elements(text: bytes) -> list[bytes]:
+    """The exact texts of a JSON array's elements. The whole text is checked to be JSON."""
+    try:
+        return [bytes(raw) for raw in _ELEMENTS.decode(text)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [value.encode() for _, value in _split(text.decode(), "[]")]
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """The exact texts of a JSON object's values by key; of a repeated key, the last."""
+    try:
+        return {key: bytes(raw) for key, raw in _MEMBERS.decode(text).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pairs = _split(text.decode(), "{}")
+        return {json.loads(key): value.encode() for key, value in pairs}
+
+
+def without(text: bytes, key: str) -> bytes:
+    """The JSON object's text without the members of that key; all others stay to the letter."""
+    kept = (f"{name}: {value}" for name, value in _split(text.decode(), "{}") if _key(name) != key)
+    return ("{" + ", ".join(kept) + "}").encode()
+
+
+def check(text: bytes) -> None:
+    """Raise NotJson unless the text is one JSON value."""
+    _scanned(text.decode())
+
+
+def jsonb_holds(text: str) -> bool:
+    """Whether JSONB can hold this text to the letter, but for blanks and the notation of numbers.
+
+    It can't hold NUL, lone surrogates, repeated keys, numbers beyond NUMERIC and what is no JSON.
+    """
+    if _NUL_ESCAPE.search(text) or "\x00" in text:
+        return False
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_refuse_repeated,
+            parse_float=_refuse_vast,
+            parse_int=_refuse_vast,
+            parse_constant=_refuse,
+        )
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # a lone surrogate is an UnicodeEncodeError, a ValueError
+        return False
+    return True
+
+
+def _split(text: str, brackets: str) -> list[tuple[str, str]]:
+    """(key text or "", value text) of each part of the array or object."""
+    opening, closing = brackets
+    at = _skip(text, 0)
+    if text[at : at + 1] != opening:
+        raise NotJson(f"{opening} expected at character {at}")
+    _scanned(text)  # from here on the text is known to be JSON
+    parts = []
+    at = _skip(text, at + 1)
+    while text[at] != closing:
+        key = ""
+        if opening == "{":
+            _, end = _SCAN(text, at)
+            key = text[at:end]
+            at = _skip(text, _skip(text, end) + 1)
+        _, end = _SCAN(text, at)
+        parts.append((key, text[at:end]))
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return parts
+
+
+def _scanned(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"{error.msg} at character {error.pos}") from None
+    except ValueError as error:
+        raise NotJson(str(error)) from None
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+
+
+def _skip(text: str, at: int) -> int:
+    blank = _BLANK.match(text, at)
+    assert blank is not None
+    return blank.end()
+
+
+def _key(text: str) -> str:
+    return str(json.loads(text))
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a repeated key")
+    return value
+
+
+def _refuse_vast(number: str) -> int:
+    digits, _, exponent = number.lower().partition("e")
+    if len(digits) > _NUMERIC_DIGITS or len(exponent) > 5 or abs(int(exponent or 0)) > 10_000:
+        raise ValueError("a number beyond NUMERIC")
+    return 0
+
+
+# A number's value is not needed here, and the longest ones have none in Python.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=len, parse_int=len)
+_SCAN = _DECODER.scan_once

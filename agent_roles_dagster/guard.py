@@ -1,0 +1,27 @@
+"""When a day is too implausible to be staged: a missing page must never look like removals."""
+
+from agent_roles_dagster.settings import Guard
+
+
+def why_held(
+    limits: Guard, *, records: int, assigned: int, previous: int, removals: int
+) -> str | None:
+    """The reason to hold the day, None if there is none.
+
+    Args:
+        records: records in the dump, valid or not.
+        assigned: distinct pairs that the day assigns.
+        previous: pairs that the previous staged day assigned.
+        removals: pairs of those that the day does not assign.
+    """
+    if records == 0 and previous > 0:
+        return f"it has no records at all, and the previous day had {previous:,} assignments"
+    if assigned == 0 and previous >= limits.min_previous:
+        return f"it has no assignment left, and the previous day had {previous:,}"
+    if removals >= limits.min_removals and removals > limits.max_removed_share * previous:
+        return (
+            f"it would remove {removals:,} of the previous day's {previous:,} assignments"
+            f" ({removals / previous:.0%}; held from {limits.min_removals:,} and more than"
+            f" {limits.max_removed_share:.0%} on)"
+        )
+    return None

@@ -1,0 +1,274 @@
+"""The landing folder: which sync days landed, which files are a day's dump, and their seal.
+
+What is in the files is `dump`'s affair; here they are bytes.
+"""
+
+import codecs
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, is_sync_day
+
+MANIFEST = "_manifest.json"
+_SUFFIXES = tuple(f".{kind}{gz}" for kind in ("json", "jsonl", "ndjson") for gz in ("", ".gz"))
+_CHUNK = 1 << 20
+_BOM = "\ufeff"
+
+
+class Unreadable(Exception):
+    """The day is not a snapshot. Its text names the file and says why."""
+
+
+@dataclass(frozen=True)
+class DumpFile:
+    """One file of a day's dump: its name in the day's folder, where to open it, its bytes."""
+
+    name: str
+    url: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Dump:
+    """What landed for a day, as far as it shows without reading the files.
+
+    Attributes:
+        sync_day: the day.
+        files: the dump's files, by name.
+        observed_at: when the source was read, from the manifest; naive UTC, None if not given.
+        modified_at: the files' newest modification time; naive UTC.
+        listed: the manifest's `files` by name, None if it has none.
+    """
+
+    sync_day: str
+    files: tuple[DumpFile, ...]
+    observed_at: datetime | None
+    modified_at: datetime
+    listed: Mapping[str, Mapping[str, Any]] | None
+
+
+def landed_days(landing: str) -> list[str]:
+    """The sync days that have a folder under `landing`, in their order."""
+    fs, root = url_to_fs(landing)
+    try:
+        entries = fs.ls(root, detail=True, refresh=True)
+    except FileNotFoundError:
+        return []
+    names = (_name(entry) for entry in entries if entry["type"] == "directory")
+    return sorted(filter(is_sync_day, names), key=day_number)
+
+
+def require_landed(landing: str, sync_day: str) -> None:
+    """Refuse a name that is no sync day's, or a day that has no folder.
+
+    Raises:
+        InvalidSyncDay: with what is expected and which days are there.
+    """
+    try:
+        day_number(sync_day)
+    except InvalidSyncDay as error:
+        raise InvalidSyncDay(f"{error}. {_landed_sentence(landing)}") from error
+    fs, root = url_to_fs(landing)
+    if not fs.isdir(f"{root}/{sync_day}"):
+        raise InvalidSyncDay(
+            f"{sync_day!r} has not landed: there is no such folder. {_landed_sentence(landing)}"
+        )
+
+
+def _landed_sentence(landing: str) -> str:
+    days = landed_days(landing)
+    shown = ", ".join(days[-10:]) if days else "none"
+    before = f"{len(days) - 10} earlier ones, " if len(days) > 10 else ""
+    return f"Expected: {EXPECTED}, with a folder under {landing}. Landed so far: {before}{shown}"
+
+
+def find_dump(landing: str, sync_day: str) -> Dump:
+    """The files of the day's dump and what its manifest says; no dump file is opened.
+
+    Raises:
+        Unreadable: no file landed, a file has no bytes, or the manifest is broken or names
+            files that are not there.
+    """
+    fs, root = url_to_fs(landing)
+    folder = f"{root}/{sync_day}"
+    try:
+        entries = [e for e in fs.ls(folder, detail=True, refresh=True) if e["type"] == "file"]
+    except FileNotFoundError:
+        entries = []
+    dumped = sorted((e for e in entries if is_dump_file(_name(e))), key=_name)
+    if not dumped:
+        raise Unreadable(f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed")
+    files = tuple(DumpFile(_name(e), fs.unstrip_protocol(e["name"]), e["size"]) for e in dumped)
+    if empty := next((f for f in files if f.size == 0), None):
+        raise Unreadable(f"{sync_day}/{empty.name}: the file is empty")
+    manifest: dict[str, Any] = {}
+    if any(_name(e) == MANIFEST for e in entries):
+        manifest = _manifest(f"{sync_day}/{MANIFEST}", fs.cat_file(f"{folder}/{MANIFEST}"))
+    listed = None
+    if "files" in manifest:
+        listed = {entry["name"]: entry for entry in manifest["files"]}
+        there = {f.name for f in files}
+        if missing := sorted(listed.keys() - there):
+            raise Unreadable(f"{sync_day}/{missing[0]}: named in {MANIFEST}, but not there")
+        if extra := sorted(there - listed.keys()):
+            raise Unreadable(f"{sync_day}/{extra[0]}: not named among the files of {MANIFEST}")
+    modified = max(_modified(fs, entry) for entry in dumped)
+    return Dump(sync_day, files, manifest.get("observed_at"), modified, listed)
+
+
+def is_dump_file(name: str) -> bool:
+    """Whether a file of this name, in a day's folder, is part of the dump."""
+    return name.endswith(_SUFFIXES) and not name.startswith((".", "_"))
+
+
+def seal(dump: Dump, threads: int = 4) -> str:
+    """Read every file once and return the dump's content digest (64 hexadecimal digits).
+
+    Memory does not grow with the files: they are read in pieces.
+
+    Raises:
+        Unreadable: a file is blank, not UTF-8, a broken gzip, or not what the manifest says.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        digests = dict(
+            zip(
+                (file.name for file in dump.files),
+                pool.map(lambda file: _file_digest(dump.sync_day, file), dump.files),
+                strict=True,
+            )
+        )
+    check_digests(dump, digests)
+    return content_digest(digests)
+
+
+def check_digests(dump: Dump, digests: Mapping[str, str]) -> None:
+    """Compare the files' SHA-256, by name, with the manifest's.
+
+    Raises:
+        Unreadable: one differs.
+    """
+    for name, entry in (dump.listed or {}).items():
+        expected = entry.get("sha256")
+        if expected is not None and expected.lower() != digests[name]:
+            raise Unreadable(
+                f"{dump.sync_day}/{name}: its SHA-256 is {digests[name]}, "
+                f"but {MANIFEST} says {expected}"
+            )
+
+
+def content_digest(digests: Mapping[str, str]) -> str:
+    """One digest for a dump, from its files' SHA-256 by name."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _file_digest(sync_day: str, file: DumpFile) -> str:
+    digest = hashlib.sha256()
+    where = f"{sync_day}/{file.name}"
+    with fsspec.open(file.url, "rb") as stream:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        blank = True
+        try:
+            for piece in inflate(hashed(stream, digest), file.name):
+                text = decoder.decode(piece)
+                blank = blank and not text.strip(_BOM + " \t\r\n")
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise Unreadable(f"{where}: the file is not UTF-8 ({error.reason})") from error
+        except (zlib.error, EOFError) as error:
+            raise Unreadable(f"{where}: a broken gzip file ({error})") from error
+    if blank:
+        raise Unreadable(f"{where}: the file is blank")
+    return digest.hexdigest()
+
+
+def hashed(stream: BinaryIO, digest: Any) -> Iterator[bytes]:
+    """The stream in pieces, each fed to the digest first."""
+    while chunk := stream.read(_CHUNK):
+        digest.update(chunk)
+        yield chunk
+
+
+def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The file's content in pieces: unzipped if its name ends in .gz, else as it is.
+
+    Raises:
+        zlib.error: not gzip, or damaged.
+        EOFError: cut short.
+    """
+    if not name.endswith(".gz"):
+        yield from chunks
+        return
+    member = zlib.decompressobj(wbits=31)
+    started = False
+    for chunk in chunks:
+        while chunk:
+            if member.eof:  # a gzip file may be several members one after the other
+                member, started = zlib.decompressobj(wbits=31), False
+            piece = member.decompress(chunk, _CHUNK)
+            started = True
+            if piece:
+                yield piece
+            chunk = member.unused_data if member.eof else member.unconsumed_tail
+    while started and not member.eof:
+        piece = member.decompress(member.unconsumed_tail, _CHUNK)
+        if not piece:
+            raise EOFError("cut short")
+        yield piece
+    if not started:
+        raise EOFError("cut short")
+
+
+def _manifest(where: str, content: bytes) -> dict[str, Any]:
+    def refuse(why: str) -> Unreadable:
+        return Unreadable(f"{where}: {why}")
+
+    try:
+        manifest = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise refuse(f"the manifest is broken ({error})") from error
+    if not isinstance(manifest, dict):
+        raise refuse("the manifest is broken (it is no object)")
+    if "observed_at" in manifest:
+        manifest["observed_at"] = _utc(manifest["observed_at"], refuse)
+    files = manifest.get("files", [])
+    if not isinstance(files, list) or not all(_is_file_entry(entry) for entry in files):
+        raise refuse('"files" must be a list of {"name", "sha256", "records"}')
+    return manifest
+
+
+def _is_file_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and isinstance(entry.get("sha256", ""), str)
+        and type(entry.get("records", 0)) is int
+    )
+
+
+def _utc(text: Any, refuse: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise refuse(f'"observed_at" is no ISO 8601 time ({error})') from error
+    if moment.tzinfo is None:
+        raise refuse('"observed_at" has no offset from UTC')
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _modified(fs: Any, entry: Mapping[str, Any]) -> datetime:
+    moment: datetime = fs.modified(entry["name"])
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]

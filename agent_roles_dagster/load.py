@@ -1,0 +1,291 @@
+"""Spark's tasks against PostgreSQL: reading snapshots back, and loading what a run publishes.
+
+Rows go as Arrow straight between the tasks and PostgreSQL (COPY, by ADBC), not through the
+driver. A task that is retried, or runs twice by speculation, leaves its rows once: it loads in
+one transaction, whose last statement claims the partition, and gives up if that is claimed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
+from pyspark import TaskContext
+from pyspark.sql import DataFrame, SparkSession
+
+from agent_roles_dagster.database import Connection, drop_tables, one, run_file
+from agent_roles_dagster.dump import raw_record
+from agent_roles_dagster.transform import SNAPSHOT_SCHEMA
+
+LOAD_TABLES = ("rows", "delta", "errors", "notes", "claims", "day")
+_PREFIX = "agent_roles_load_"
+_ROWS_PER_COPY = 500_000
+_PAGES_PER_TASK = 16_384
+COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
+
+
+@dataclass(frozen=True)
+class Load:
+    """One run's load tables, and the day they are for."""
+
+    url: str
+    token: str
+    sync_day: str
+    loaded_at: datetime
+
+    def table(self, name: str) -> str:
+        return f"{_PREFIX}{name}_{self.token}"
+
+
+def create_load_tables(connection: Connection, load: Load) -> None:
+    """Create this run's load tables, and drop those that a killed run left.
+
+    Needs the staging lock: whoever holds it is the only one that loads.
+    """
+    drop_load_tables(connection)
+    with connection.transaction():
+        run_file(connection, "020_create_load_tables")
+        # Attaching the rows as the day's partition need not scan them, thanks to this.
+        connection.execute(
+            sql.SQL(
+                "ALTER TABLE agent_roles_load_rows ADD CONSTRAINT agent_roles_load_day_only"
+                " CHECK (sync_day IS NOT NULL AND sync_day = {})"
+            ).format(sql.Literal(load.sync_day))
+        )
+        _rename(connection, load, away=True)
+
+
+def drop_load_tables(connection: Connection) -> None:
+    """Drop all load tables; whoever holds the staging lock is the only one that has some."""
+    drop_tables(connection, _PREFIX.replace("_", r"\_") + "%")
+
+
+def use_load_tables(connection: Connection, load: Load) -> None:
+    """Give this run's tables the names that the publishing SQL files know, in its transaction."""
+    _rename(connection, load, away=False)
+
+
+def _rename(connection: Connection, load: Load, *, away: bool) -> None:
+    for name in LOAD_TABLES:
+        names = sql.Identifier(_PREFIX + name), sql.Identifier(load.table(name))
+        old, new = names if away else names[::-1]
+        connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(old, new))
+
+
+def read_snapshots(
+    spark: SparkSession,
+    connection: Connection,
+    url: str,
+    snapshots: Mapping[str, str],
+    tasks: int,
+) -> DataFrame:
+    """Staged rows of the given days, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
+
+    Args:
+        snapshots: sync day by snapshot's name ("previous", "old", "next").
+    """
+    ranges = [
+        (name, *part)
+        for name, day in snapshots.items()
+        for part in _page_ranges(connection, f"stg_agent_roles_{day}")
+    ]
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with adbc.connect(url) as source, source.cursor() as cursor:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    name, query = ranges[number]
+                    cursor.execute(query)
+                    for rows in cursor.fetch_record_batch():
+                        names = pa.repeat(pa.scalar(name), len(rows))
+                        yield pa.RecordBatch.from_arrays(
+                            [names, *rows.columns],
+                            names=["snapshot", "agent_id", "role_id", "status"],
+                        )
+
+    if not ranges:
+        return spark.createDataFrame([], SNAPSHOT_SCHEMA)
+    return spark.range(0, len(ranges), 1, min(tasks, len(ranges))).mapInArrow(read, SNAPSHOT_SCHEMA)
+
+
+def _page_ranges(connection: Connection, partition: str) -> list[tuple[str]]:
+    """Queries that together read the partition, each a range of its pages."""
+    pages = one(connection, "SELECT pg_relation_size(quote_ident(%s)) / 8192", (partition,))
+    table = sql.Identifier(partition)
+    starts = range(0, max(pages, 1), _PAGES_PER_TASK)
+    return [
+        (
+            sql.SQL(
+                "SELECT agent_id, role_id, status FROM {} WHERE ctid >= {}::tid AND ctid < {}::tid"
+            )
+            .format(table, sql.Literal(f"({at},0)"), sql.Literal(f"({at + _PAGES_PER_TASK},0)"))
+            .as_string(connection),
+        )
+        for at in starts
+    ]
+
+
+def load(decided: DataFrame, target: Load) -> None:
+    """Load what `transform.transform_agent_roles` decided into the load tables, by Spark's tasks.
+
+    Each task has one connection and one transaction, the tables' contents are published later.
+    """
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        context = TaskContext.get()
+        partition = 0 if context is None else context.partitionId()
+        counts = dict.fromkeys(COUNTS, 0)
+        with adbc.connect(target.url) as connection, connection.cursor() as cursor:
+            for table in _tables_of(batches):
+                for name, rows in _loadable(table, target, counts):
+                    if len(rows):
+                        cursor.adbc_ingest(target.table(name), rows, mode="append")
+            claims = sql.Identifier(target.table("claims")).as_string()
+            cursor.execute(
+                f"INSERT INTO {claims} VALUES ($1, $2)"  # noqa: S608 (a quoted identifier)
+                " ON CONFLICT DO NOTHING RETURNING partition_no",
+                (partition, json.dumps(counts)),
+            )
+            if cursor.fetchone() is None:
+                connection.rollback()
+            else:
+                connection.commit()
+        yield pa.RecordBatch.from_pydict({"partition_no": [partition]})
+
+    decided.mapInArrow(write, "partition_no bigint").collect()
+
+
+def _tables_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The batches joined to tables that are worth a COPY each."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= _ROWS_PER_COPY:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _loadable(
+    table: pa.Table, target: Load, counts: dict[str, int]
+) -> Iterator[tuple[str, pa.Table]]:
+    """The load tables' rows that are in a table of decisions; adds to the counts."""
+    is_row = pc.equal(table["kind"], "row")
+    is_pair = pc.and_(is_row, pc.is_null(table["message"]))
+    pairs, invalid = table.filter(is_pair), table.filter(pc.and_not(is_row, is_pair))
+    removals = pc.and_not(pairs["in_previous"], pairs["in_day"])
+    for name, value in (
+        ("valid_rows", pc.sum(pairs["valid_rows"])),
+        ("valid_pairs", pc.sum(pc.greater(pairs["valid_rows"], 0))),
+        ("invalid_rows", pa.scalar(len(invalid))),
+        ("in_day", pc.sum(pairs["in_day"])),
+        ("in_previous", pc.sum(pairs["in_previous"])),
+        ("removals", pc.sum(removals)),
+    ):
+        counts[name] += value.as_py() or 0
+
+    staged = pairs.filter(pc.is_valid(pairs["stage"]))
+    constants = {
+        "sync_day": pa.scalar(target.sync_day),
+        "source": pa.scalar("api"),
+        "ingested_at": pa.scalar(target.loaded_at, pa.timestamp("us")),
+    }
+    yield (
+        "rows",
+        pa.table(
+            {
+                "agent_id": staged["agent_id"],
+                "role_id": staged["role_id"],
+                "status": staged["stage"],
+                **{name: pa.repeat(value, len(staged)) for name, value in constants.items()},
+            }
+        ),
+    )
+    day = pairs.filter(pc.or_(pairs["unstage"], pairs["is_changed"]))
+    no = pa.repeat(pa.scalar(False), len(day))
+    yield "delta", _delta(day, no, day["unstage"], no, day["is_changed"], day["change"])
+    following = pairs.filter(
+        pc.or_(pairs["next_is_changed"], pc.or_(pairs["next_stage"], pairs["next_unstage"]))
+    )
+    yield (
+        "delta",
+        _delta(
+            following,
+            pa.repeat(pa.scalar(True), len(following)),
+            following["next_unstage"],
+            following["next_stage"],
+            following["next_is_changed"],
+            following["next_change"],
+        ),
+    )
+    yield (
+        "errors",
+        pa.table(
+            {
+                "agent_id": invalid["agent_id"],
+                "role_id": invalid["role_id"],
+                "error_message": invalid["message"],
+                "raw_record": pa.array(
+                    [raw_record(**raw) for raw in invalid["raw"].to_pylist()], pa.string()
+                ),
+            }
+        ),
+    )
+    notes = table.filter(pc.invert(is_row))
+    yield "notes", pa.table({"kind": notes["kind"], "note": notes["message"]})
+
+
+def _delta(
+    pairs: pa.Table, is_next: Any, unstage: Any, stage: Any, is_changed: Any, change: Any
+) -> pa.Table:
+    return pa.table(
+        {
+            "agent_id": pairs["agent_id"],
+            "role_id": pairs["role_id"],
+            "is_next": is_next,
+            "unstage": unstage,
+            "stage": stage,
+            "is_changed": is_changed,
+            "change": change,
+        }
+    )
+
+
+def loaded_counts(connection: Connection, target: Load) -> dict[str, int]:
+    """The sums of the tasks' `COUNTS`."""
+    claims = connection.execute(
+        sql.SQL("SELECT counts FROM {}").format(sql.Identifier(target.table("claims")))
+    ).fetchall()
+    counts = [json.loads(claim["counts"]) for claim in claims]
+    return {name: sum(part[name] for part in counts) for name in COUNTS}
+
+
+def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[str]:
+    """The reader's notes of a kind ("file", "unreadable"), sorted."""
+    rows = connection.execute(
+        sql.SQL("SELECT note FROM {} WHERE kind = %s ORDER BY note").format(
+            sql.Identifier(target.table("notes"))
+        ),
+        (kind,),
+    )
+    return [row["note"] for row in rows]
+
+
+def removal_sample(connection: psycopg.Connection[Any], target: Load, limit: int) -> list[str]:
+    """Some of the removals about to be staged, as "agent 1, role 10"."""
+    # Every removal of the day is a change, unless the earlier version had it too.
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT agent_id, role_id FROM {} WHERE NOT is_next AND change = 'removed'"
+            " ORDER BY role_id, agent_id LIMIT %s"
+        ).format(sql.Identifier(target.table("delta"))),
+        (limit,),
+    )
+    return [f"agent {row['agent_id']}, role {row['role_id']}" for row in rows]

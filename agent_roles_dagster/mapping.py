@@ -1,0 +1,61 @@
+"""Applying staged days to the mapping, by `sql/012_upsert_agent_roles.sql`."""
+
+from dataclasses import dataclass
+
+from agent_roles_dagster.database import connect, one, rows_of_file, run_file
+
+
+class NotApplied(Exception):
+    """The day can't be applied. Its text is for the user; the mapping is as before."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Rows of the mapping that were written (new or different), and that were deleted."""
+
+    written: int
+    deleted: int
+
+
+def apply_day(url: str, sync_day: str, run_id: str) -> Applied:
+    """Make the mapping follow the staged days, this one and any that was not applied yet.
+
+    Raises:
+        NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
+        psycopg.Error: the database; the mapping is as before.
+    """
+    with connect(url) as connection:
+        if not one(
+            connection,
+            "SELECT staged_at IS NOT NULL AS x FROM agent_role_sync_days WHERE sync_day = %s",
+            (sync_day,),
+        ):
+            raise NotApplied(
+                f"{sync_day} is not staged, so there is nothing to apply and the mapping is as"
+                " before; materialise stg_agent_roles for it first"
+            )
+        pending = connection.execute(
+            "SELECT sync_day FROM agent_role_sync_days"
+            " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
+        ).fetchall()
+        for day in {sync_day, *(row["sync_day"] for row in pending)}:
+            _require_sound(rows_of_file(connection, "031_check_staging", sync_day=day)[0], day)
+        connection.execute("SELECT set_config('agent_roles.run_id', %s, FALSE)", (run_id,))
+        counts = run_file(connection, "012_upsert_agent_roles")
+    _begin, _lock, written, deleted, *_ = counts
+    return Applied(written, deleted)
+
+
+def _require_sound(facts: dict[str, int], sync_day: str) -> None:
+    broken = {
+        name: facts[name]
+        for name in ("null_agent_ids", "null_role_ids", "null_statuses", "other_statuses", "twice")
+        if facts[name]
+    }
+    if broken:
+        shown = ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in broken.items())
+        raise NotApplied(
+            f"what is staged for {sync_day} breaks rules ({shown}), so nothing was applied and the"
+            " mapping is as before; materialise stg_agent_roles for the day again, which stages it"
+            " anew from its dump"
+        )

@@ -1,0 +1,51 @@
+"""The partitions: sync days, which arrive over time. Which names are valid is `sync_days`' affair.
+
+https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
+"""
+
+from datetime import datetime
+
+import click
+import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.instance import DynamicPartitionsStore
+
+from agent_roles_dagster.landing import require_landed
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.sync_days import InvalidSyncDay
+
+
+class SyncDayPartitions(dg.DynamicPartitionsDefinition):
+    """Dynamic partitions that know by themselves a day that has landed.
+
+    Dagster's command line refuses a key that is not registered, and has no command to register
+    one; it asks this object, which registers the day if it has landed. The webserver and the
+    daemon see ordinary dynamic partitions of the same name.
+    """
+
+    def has_partition_key(
+        self,
+        partition_key: str,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: DynamicPartitionsStore | None = None,
+    ) -> bool:
+        """Whether the day is registered, registering it first if it has landed.
+
+        Raises:
+            click.UsageError: its name is no sync day's, or it has not landed.
+        """
+        if super().has_partition_key(partition_key, current_time, dynamic_partitions_store):
+            return True
+        try:
+            require_landed(Settings.from_env().landing, partition_key)
+        except InvalidSyncDay as error:
+            raise click.UsageError(str(error)) from error
+        with partition_loading_context(current_time, dynamic_partitions_store) as context:
+            store = context.dynamic_partitions_store
+            if isinstance(store, dg.DagsterInstance):
+                store.add_dynamic_partitions(SYNC_DAY, [partition_key])
+        return True
+
+
+SYNC_DAY = "sync_day"
+sync_day_partitions = SyncDayPartitions(name=SYNC_DAY)

@@ -1,0 +1,96 @@
+"""The settings: environment variables, each with a default. This is the one list of them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+_SAMPLE = Path(__file__).parent / "sample" / "admin_roles"
+_SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
+
+
+class InvalidSetting(ValueError):
+    """A setting's value can't be used. Its text names the variable and what it takes."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """From when on a day is too implausible to be staged; see `guard.why_held`.
+
+    Attributes:
+        min_previous: a day without any assignment is held if the previous had this many.
+        min_removals: and
+        max_removed_share: a day that would remove at least this many pairs, and more than this
+            share (0 to 1) of the previous day's, is held.
+    """
+
+    min_previous: int = 10
+    min_removals: int = 100
+    max_removed_share: float = 0.20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and how much is too much. `from_env` reads them.
+
+    Attributes:
+        landing: folder or URI under which each sync day has its folder.
+        database_url: libpq URL of a PostgreSQL 14 or newer; None means the embedded server.
+        home: folder of the embedded server's data and of caches.
+        spark_master: Spark's master URL, or sc://host:port for Spark Connect.
+        spark_conf: further Spark settings, by their Spark names.
+        connections: at most this many Spark tasks load into, or read from, PostgreSQL at once.
+        guard: the limits beyond which a day is held.
+        keep_days: full snapshots of this many newest days are kept in staging; 0 keeps all.
+    """
+
+    landing: str
+    database_url: str | None
+    home: Path
+    spark_master: str
+    spark_conf: Mapping[str, str]
+    connections: int
+    guard: Guard
+    keep_days: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings that the environment variables in `env` give.
+
+        Raises:
+            InvalidSetting: a number is none, or out of its range.
+        """
+        home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
+        return cls(
+            landing=env.get("AGENT_ROLES_LANDING") or str(_SAMPLE),
+            database_url=env.get("AGENT_ROLES_DATABASE_URL") or None,
+            home=Path(home).expanduser().absolute(),
+            spark_master=env.get("AGENT_ROLES_SPARK_MASTER") or "local[*]",
+            spark_conf={
+                # Variables' names can't hold the dots of Spark's: two underscores stand for one.
+                "spark." + name.removeprefix(_SPARK_CONF).replace("__", "."): value
+                for name, value in env.items()
+                if name.startswith(_SPARK_CONF)
+            },
+            connections=int(_number(env, "AGENT_ROLES_CONNECTIONS", 8, least=1)),
+            guard=Guard(
+                int(_number(env, "AGENT_ROLES_HOLD_MIN_PREVIOUS", Guard.min_previous, least=1)),
+                int(_number(env, "AGENT_ROLES_HOLD_MIN_REMOVALS", Guard.min_removals, least=1)),
+                _number(env, "AGENT_ROLES_HOLD_SHARE", Guard.max_removed_share, least=0),
+            ),
+            keep_days=int(_number(env, "AGENT_ROLES_KEEP_DAYS", 0, least=0)),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float, least: int) -> float:
+    text = env.get(name) or str(default)
+    kind = float if isinstance(default, float) else int
+    try:
+        value = kind(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value < 2**31:
+        raise InvalidSetting(f"{name}={text!r}: a number from {least} on is expected")
+    return value

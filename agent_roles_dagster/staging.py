@@ -1,0 +1,294 @@
+"""Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import sql
+from pyspark.sql import SparkSession
+
+from agent_roles_dagster.database import Connection, connect, run_file, staging_lock
+from agent_roles_dagster.guard import why_held
+from agent_roles_dagster.landing import (
+    Dump,
+    Unreadable,
+    check_digests,
+    content_digest,
+    find_dump,
+)
+from agent_roles_dagster.load import (
+    Load,
+    create_load_tables,
+    drop_load_tables,
+    load,
+    loaded_counts,
+    loaded_notes,
+    read_snapshots,
+    removal_sample,
+    use_load_tables,
+)
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
+from agent_roles_dagster.transform import (
+    NEXT,
+    OLD,
+    PREVIOUS,
+    read_roles_raw,
+    transform_agent_roles,
+)
+
+_BYTES_PER_PARTITION = 16 << 20
+_SAMPLE = 10
+
+
+class Held(Exception):
+    """The day is implausible and was not staged. Its text is for the user."""
+
+
+class LostRows(RuntimeError):
+    """The counts don't add up: rows were lost or doubled on the way. Nothing was published."""
+
+
+@dataclass(frozen=True)
+class StagedDay:
+    """What staging a day came to; the counts are rows or distinct pairs."""
+
+    sync_day: str
+    previous_day: str | None
+    previous_assigned: int
+    digest: str
+    files: int
+    observed_at: datetime
+    records: int
+    raw_rows: int
+    valid_pairs: int
+    duplicates: int
+    invalid_rows: int
+    assigned: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    previous: dict[str, Any] | None
+    old: dict[str, Any] | None
+    next: dict[str, Any] | None
+
+    def snapshots(self) -> dict[str, str]:
+        days = {PREVIOUS: self.previous, OLD: self.old, NEXT: self.next}
+        return {name: day["sync_day"] for name, day in days.items() if day is not None}
+
+
+def stage_day(
+    settings: Settings,
+    url: str,
+    spark: Callable[[], SparkSession],
+    sync_day: str,
+    *,
+    sealed: str | None,
+    run_id: str,
+    accept_removals: str | None,
+    say: Callable[[str], None],
+) -> StagedDay:
+    """Stage the day that landed, and correct what the next staged day says about removals.
+
+    Args:
+        spark: gives the session; called once there is something to compute.
+        sealed: content digest of the dump that is meant, None for whatever is there.
+        accept_removals: why the removals are right although the guard would hold the day.
+        say: takes a line for the user.
+
+    Raises:
+        Unreadable: the day is no snapshot; no table was changed.
+        Held: the day is implausible; only its validation errors were recorded.
+        InvalidSyncDay: another staged day has the same number.
+        LostRows: rows were lost on the way; no table was changed.
+        psycopg.Error: the database; no table was changed.
+    """
+    with connect(url) as connection:
+        wait = f"{sync_day}: waiting, since another run is staging a day"
+        with staging_lock(connection, on_wait=lambda: say(wait)):
+            dump = find_dump(settings.landing, sync_day)
+            neighbours = _neighbours(connection, sync_day)
+            now = datetime.now(UTC).replace(tzinfo=None)
+            target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
+            create_load_tables(connection, target)
+            try:
+                _load(settings, connection, spark(), dump, neighbours, target)
+                staged = _checked(connection, dump, neighbours, target, sealed)
+                _publish(settings, connection, staged, neighbours, target, run_id, accept_removals)
+            finally:
+                if not connection.closed and not connection.broken:
+                    drop_load_tables(connection)
+    return staged
+
+
+def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
+    number = day_number(sync_day)
+    same = connection.execute(
+        "SELECT sync_day FROM agent_role_sync_days WHERE day_no = %s AND sync_day <> %s",
+        (number, sync_day),
+    ).fetchone()
+    if same:
+        raise InvalidSyncDay(
+            f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first;"
+            " land one of them under another name"
+        )
+
+    def staged(condition: str, order: str) -> dict[str, Any] | None:
+        query = sql.SQL(
+            "SELECT sync_day, digest, observed_at, pruned_at FROM agent_role_sync_days"
+            " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
+        ).format(sql.SQL(condition), sql.SQL(order))  # type: ignore[arg-type]
+        return connection.execute(query, (number,)).fetchone()
+
+    return _Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
+
+
+def _load(
+    settings: Settings,
+    connection: Connection,
+    spark: SparkSession,
+    dump: Dump,
+    neighbours: _Neighbours,
+    target: Load,
+) -> None:
+    raw = read_roles_raw(spark, dump.sync_day, dump.files)
+    snapshots = read_snapshots(
+        spark, connection, target.url, neighbours.snapshots(), settings.connections
+    )
+    size = sum(file.size for file in dump.files)
+    partitions = min(settings.connections, 1 + size // _BYTES_PER_PARTITION)
+    decided = transform_agent_roles(
+        raw,
+        snapshots,
+        was_staged=neighbours.old is not None,
+        has_next=neighbours.next is not None,
+        partitions=partitions,
+    )
+    load(decided, target)
+
+
+def _checked(
+    connection: Connection,
+    dump: Dump,
+    neighbours: _Neighbours,
+    target: Load,
+    sealed: str | None,
+) -> StagedDay:
+    """What was loaded, if all of it was read and nothing was lost."""
+    if unreadable := loaded_notes(connection, target, "unreadable"):
+        raise Unreadable(unreadable[0])
+    files = [json.loads(note) for note in loaded_notes(connection, target, "file")]
+    digests = {file["name"]: file["sha256"] for file in files}
+    if digests.keys() != {file.name for file in dump.files}:
+        raise LostRows(f"{dump.sync_day}: {len(dump.files)} files landed, {len(files)} were read")
+    check_digests(dump, digests)
+    _check_records(dump, {file["name"]: file["records"] for file in files})
+    digest = content_digest(digests)
+    if sealed is not None and digest != sealed:
+        raise Unreadable(
+            f"{dump.sync_day}: the files changed since raw_roles sealed them; materialise"
+            " raw_roles again, together with what follows"
+        )
+    counts = loaded_counts(connection, target)
+    raw_rows = sum(file["rows"] for file in files)
+    if raw_rows != counts["valid_rows"] + counts["invalid_rows"]:
+        raise LostRows(
+            f"{dump.sync_day}: {raw_rows} raw rows were read, but {counts['valid_rows']} valid"
+            f" and {counts['invalid_rows']} invalid ones were loaded"
+        )
+    observed_at = dump.observed_at
+    if observed_at is None:
+        # The same content landing again keeps the time it had.
+        same = neighbours.old is not None and neighbours.old["digest"] == digest
+        observed_at = neighbours.old["observed_at"] if same and neighbours.old else dump.modified_at
+    return StagedDay(
+        sync_day=dump.sync_day,
+        previous_day=neighbours.snapshots().get(PREVIOUS),
+        previous_assigned=counts["in_previous"],
+        digest=digest,
+        files=len(files),
+        observed_at=observed_at,
+        records=sum(file["records"] for file in files),
+        raw_rows=raw_rows,
+        valid_pairs=counts["valid_pairs"],
+        duplicates=counts["valid_rows"] - counts["valid_pairs"],
+        invalid_rows=counts["invalid_rows"],
+        assigned=counts["in_day"],
+        removed=counts["removals"],
+    )
+
+
+def _check_records(dump: Dump, records: dict[str, int]) -> None:
+    for name, entry in (dump.listed or {}).items():
+        if "records" in entry and entry["records"] != records[name]:
+            raise Unreadable(
+                f"{dump.sync_day}/{name}: it has {records[name]} records, but the manifest"
+                f" says {entry['records']}"
+            )
+
+
+def _publish(
+    settings: Settings,
+    connection: Connection,
+    staged: StagedDay,
+    neighbours: _Neighbours,
+    target: Load,
+    run_id: str,
+    accept_removals: str | None,
+) -> None:
+    """Make the loaded day visible in one transaction, or record its errors and raise Held."""
+    reason = why_held(
+        settings.guard,
+        records=staged.records,
+        assigned=staged.assigned,
+        previous=staged.previous_assigned,
+        removals=staged.removed,
+    )
+    held = None
+    if reason and not accept_removals:
+        held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
+    following = neighbours.snapshots().get(NEXT)
+    with connection.transaction():
+        use_load_tables(connection, target)
+        connection.execute(
+            """
+            INSERT INTO agent_roles_load_day VALUES (
+                %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
+                %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s, %(duplicates)s,
+                %(invalid_rows)s, %(assigned)s, %(removed)s, %(loaded_at)s, %(run_id)s,
+                %(accepted_reason)s, %(held_reason)s
+            )
+            """,
+            {
+                **vars(staged),
+                "day_no": day_number(staged.sync_day),
+                "next_day": following,
+                "next_day_no": None if following is None else day_number(following),
+                "loaded_at": target.loaded_at,
+                "run_id": run_id,
+                "accepted_reason": accept_removals if reason else None,
+                "held_reason": held,
+            },
+        )
+        run_file(connection, "021_publish_errors")
+        if held is None:
+            run_file(connection, "022_publish_day")
+        drop_load_tables(connection)
+    if held is not None:
+        raise Held(held)
+
+
+def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
+    shown = f" Among them: {'; '.join(sample)}." if sample else ""
+    return (
+        f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before,"
+        f" only its {staged.invalid_rows:,} validation errors were recorded. If a page is missing,"
+        " land the whole dump again and materialise the day. If the removals are right,"
+        ' materialise it with the run config accept_removals: "<reason>" of the op'
+        " stage_agent_roles."
+    )

@@ -1,0 +1,40 @@
+"""Names of sync days: which are valid, and their order. Nothing here reads a file or a table."""
+
+import re
+from datetime import date
+
+EXPECTED = "a sync day is named day<N> (day1, day2, ..., no leading zero) or YYYY-MM-DD"
+_NUMBERED = re.compile(r"day([1-9][0-9]{0,17})")
+_DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class InvalidSyncDay(ValueError):
+    """The name is no sync day's, or the day has not landed. Its text is for the user."""
+
+
+def day_number(sync_day: str) -> int:
+    """The number that a sync day's digits spell: day12 is 12, 2026-11-23 is 20261123.
+
+    Days are ordered by it, never by their names. It fits BIGINT.
+
+    Raises:
+        InvalidSyncDay: the name is neither day<N> nor a calendar date.
+    """
+    if numbered := _NUMBERED.fullmatch(sync_day):
+        return int(numbered[1])
+    if _DATED.fullmatch(sync_day):
+        try:
+            date.fromisoformat(sync_day)
+        except ValueError as error:
+            raise InvalidSyncDay(f"{sync_day!r} is no calendar date: {EXPECTED}") from error
+        return int(sync_day.replace("-", ""))
+    raise InvalidSyncDay(f"{sync_day!r} is not a sync day's name: {EXPECTED}")
+
+
+def is_sync_day(name: str) -> bool:
+    """Whether the name is a valid sync day's."""
+    try:
+        day_number(name)
+    except InvalidSyncDay:
+        return False
+    return True

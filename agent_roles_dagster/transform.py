@@ -1,0 +1,195 @@
+"""The transform: raw rows and the neighbours' snapshots in, what to stage and to refuse out.
+
+DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from agent_roles_dagster.dump import read_file
+from agent_roles_dagster.landing import DumpFile
+from agent_roles_dagster.validation import ASSIGNED, REMOVED, id_value, message, status_value
+
+RAW_TYPE = (
+    "struct<file: string, record_no: bigint, entry_no: bigint, entry: string, record: string>"
+)
+RAW_SCHEMA = (
+    "kind string, agent string, role string, status string, problem string, raw " + RAW_TYPE
+)
+SNAPSHOT_SCHEMA = "snapshot string, agent_id bigint, role_id bigint, status string"
+PREVIOUS, OLD, NEXT = "previous", "old", "next"
+
+# Enough that a task pays for its start, few enough that each core has several.
+_BYTES_PER_TASK = 32 << 20
+
+
+def read_roles_raw(spark: SparkSession, sync_day: str, files: Sequence[DumpFile]) -> DataFrame:
+    """The dump's raw rows (`dump.RAW_ROWS`), read by Spark's tasks, each with some of the files."""
+    groups = _groups(files)
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for group in batch.column(0).to_pylist():
+                for file in groups[group]:
+                    yield from read_file(sync_day, file)
+
+    return spark.range(0, len(groups), 1, len(groups)).mapInArrow(read, RAW_SCHEMA)
+
+
+def transform_agent_roles(
+    raw: DataFrame, snapshots: DataFrame, *, was_staged: bool, has_next: bool, partitions: int
+) -> DataFrame:
+    """Validate, deduplicate, and detect assignments and removals, in one pass and one shuffle.
+
+    Args:
+        raw: the day's raw rows.
+        snapshots: staged rows of the previous day, of this day as it was staged before, and of
+            the next day (`SNAPSHOT_SCHEMA`).
+        was_staged: whether the day was staged before.
+        has_next: whether a later day is staged.
+        partitions: how many the result has.
+
+    Returns: a row for each pair, for each invalid raw row and for each note of the reader's:
+        kind: "row", or the note's kind ("file", "unreadable").
+        agent_id, role_id, message, raw: `message` is null for a pair; a note has only it.
+        valid_rows: how many valid raw rows speak of the pair.
+        in_day, in_previous: whether the pair is assigned on the day, on the previous day.
+        stage: the status to stage for the day, null where nothing is to be added.
+        unstage: whether what was staged for the day must go.
+        change: what the day changes against the previous one: assigned, removed or null.
+        is_changed: whether `change` differs from what it was before this run.
+        next_stage: whether the next staged day gets a removal that it did not have.
+        next_unstage, next_change, next_is_changed: as above, for the next staged day.
+    """
+    grouped = (
+        _validated(raw)
+        .unionByName(_flagged(snapshots))
+        # An invalid row's text is part of the key: it travels through the same shuffle, so that
+        # the dump is read once, and many invalid rows of one role are still spread evenly.
+        .repartition(partitions, *_KEYS)
+        .groupBy(*_KEYS)
+        .agg(
+            F.sum("valid_rows").alias("valid_rows"),
+            F.sum("old_rows").alias("old_rows"),
+            F.max("old_status").alias("old_status"),
+            F.bool_or("in_day").alias("in_day"),
+            F.bool_or("in_previous").alias("in_previous"),
+            F.bool_or("next_assigned").alias("next_assigned"),
+            F.bool_or("next_removed").alias("next_removed"),
+        )
+    )
+    return _decided(grouped, was_staged=was_staged, has_next=has_next)
+
+
+_KEYS = ("kind", "agent_id", "role_id", "message", "raw")
+
+
+def _validated(raw: DataFrame) -> DataFrame:
+    """Raw rows with their ids and, where a rule is broken, its message and the raw text."""
+    checked = raw.select(
+        "kind",
+        id_value("agent").alias("agent_id"),
+        id_value("role").alias("role_id"),
+        F.when(F.col("kind") == "row", message("agent", "role", "status", "problem"))
+        .otherwise(F.col("problem"))
+        .alias("message"),
+        status_value("status").alias("status"),
+        "raw",
+    )
+    is_valid = F.col("message").isNull()
+    return checked.select(
+        "kind",
+        "agent_id",
+        "role_id",
+        "message",
+        F.when(~is_valid, F.col("raw")).alias("raw"),
+        is_valid.cast("int").alias("valid_rows"),
+        F.lit(0).alias("old_rows"),
+        F.lit(None).cast("string").alias("old_status"),
+        (is_valid & (F.col("status") == ASSIGNED)).alias("in_day"),
+        F.lit(False).alias("in_previous"),
+        F.lit(False).alias("next_assigned"),
+        F.lit(False).alias("next_removed"),
+    )
+
+
+def _flagged(snapshots: DataFrame) -> DataFrame:
+    """Staged rows in the columns of `_validated`."""
+
+    def staged(snapshot: str, status: str) -> Column:
+        here = (F.col("snapshot") == snapshot) & (F.col("status") == status)
+        return F.coalesce(here, F.lit(False))
+
+    is_old = F.col("snapshot") == OLD
+    return snapshots.select(
+        F.lit("row").alias("kind"),
+        "agent_id",
+        "role_id",
+        F.lit(None).cast("string").alias("message"),
+        F.lit(None).cast(RAW_TYPE).alias("raw"),
+        F.lit(0).alias("valid_rows"),
+        is_old.cast("int").alias("old_rows"),
+        F.when(is_old, F.col("status")).alias("old_status"),
+        F.lit(False).alias("in_day"),
+        staged(PREVIOUS, ASSIGNED).alias("in_previous"),
+        staged(NEXT, ASSIGNED).alias("next_assigned"),
+        staged(NEXT, REMOVED).alias("next_removed"),
+    )
+
+
+def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFrame:
+    in_day, in_previous = F.col("in_day"), F.col("in_previous")
+    next_assigned, next_removed = F.col("next_assigned"), F.col("next_removed")
+    old_status = F.col("old_status")
+    status = F.when(in_day, ASSIGNED).when(in_previous, REMOVED)
+    # One row with the right status stays as it is; anything else goes, repairing what somebody
+    # else did to the table.
+    is_kept = (F.col("old_rows") == 1) & old_status.eqNullSafe(status)
+    # The next day was compared with this day, or, if it was not staged, with the previous one.
+    old_in_day = old_status.eqNullSafe(ASSIGNED) if was_staged else in_previous
+    old_change = _change(old_in_day, in_previous) if was_staged else F.lit(None).cast("string")
+    change = _change(in_day, in_previous)
+    next_change = _change(next_assigned, in_day)
+    old_next_change = (
+        F.when(next_assigned & ~old_in_day, ASSIGNED).when(next_removed, REMOVED)
+    )
+    is_pair = (F.col("kind") == "row") & F.col("message").isNull()
+    removed_next = next_change.eqNullSafe(REMOVED)
+    return grouped.select(
+        *_KEYS,
+        "valid_rows",
+        "in_day",
+        "in_previous",
+        F.when(is_pair & ~is_kept, status).alias("stage"),
+        (is_pair & (F.col("old_rows") > 0) & ~is_kept).alias("unstage"),
+        change.alias("change"),
+        (is_pair & ~change.eqNullSafe(old_change)).alias("is_changed"),
+        *(
+            (F.lit(has_next) & is_pair & flag).alias(name)
+            for name, flag in (
+                ("next_stage", removed_next & ~next_removed),
+                ("next_unstage", next_removed & ~removed_next),
+                ("next_is_changed", ~next_change.eqNullSafe(old_next_change)),
+            )
+        ),
+        next_change.alias("next_change"),
+    )
+
+
+def _change(now: Column, before: Column) -> Column:
+    return F.when(now & ~before, ASSIGNED).when(before & ~now, REMOVED)
+
+
+def _groups(files: Sequence[DumpFile]) -> list[list[DumpFile]]:
+    """The files in groups of about equal size, one for each task."""
+    count = max(1, min(len(files), sum(file.size for file in files) // _BYTES_PER_TASK))
+    groups: list[list[DumpFile]] = [[] for _ in range(count)]
+    sizes = [0] * count
+    for file in sorted(files, key=lambda file: file.size, reverse=True):
+        smallest = sizes.index(min(sizes))
+        groups[smallest].append(file)
+        sizes[smallest] += file.size
+    return groups

@@ -1,0 +1,74 @@
+"""The rules that a raw row must keep, stated once, as Spark expressions.
+
+The transform applies them, the checks count by them, and the messages in the errors table are
+theirs. Columns hold JSON texts, as `dump.RAW_ROWS` says.
+"""
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+ERROR_TYPE = "VALIDATION_ERROR"
+ASSIGNED = "assigned"
+REMOVED = "removed"
+STATUSES = (ASSIGNED, REMOVED)
+
+# JSON's integers; in a text, blanks may stand around one.
+_INTEGER = r"^-?(0|[1-9][0-9]*)$"
+_INTEGER_IN_TEXT = r'^"\s*(-?(?:0|[1-9][0-9]*))\s*"$'
+
+
+def id_value(column: str) -> Column:
+    """The BIGINT that the id's JSON text is, null where it is none."""
+    json_text = F.col(column)
+    in_text = F.regexp_extract(json_text, _INTEGER_IN_TEXT, 1)
+    return F.when(json_text.startswith('"'), in_text.try_cast("bigint")).otherwise(
+        json_text.try_cast("bigint")
+    )
+
+
+def status_value(column: str) -> Column:
+    """'assigned' or 'removed', null for any other status; an absent one is 'assigned'."""
+    status = F.coalesce(F.col(column), F.lit(f'"{ASSIGNED}"'))
+    return F.when(status.isin([f'"{s}"' for s in STATUSES]), F.trim(status, F.lit('"')))
+
+
+def message(agent: str, role: str, status: str, problem: str) -> Column:
+    """Every rule the row breaks, separated by '; ', null for a valid row.
+
+    A row that its dump did not give at all (`problem`) has no further message about an id that
+    is missing because of it.
+    """
+    no_problem = F.col(problem).isNull()
+    broken = F.concat_ws(
+        "; ",
+        F.col(problem),
+        F.when(no_problem | F.col(agent).isNotNull(), _id_message("agent_id", agent)),
+        F.when(no_problem | F.col(role).isNotNull(), _id_message("role_id", role)),
+        _status_message(status),
+    )
+    return F.when(broken != "", broken)
+
+
+def _id_message(name: str, column: str) -> Column:
+    text = F.col(column)
+    first = F.substring(text, 1, 1)
+    return F.when(
+        id_value(column).isNull(),
+        F.concat(
+            F.lit(f"{name} is "),
+            F.when(text.isNull(), "missing")
+            .when(text == "null", "null")
+            .when(first == "{", "an object, not an integer")
+            .when(first == "[", "a list, not an integer")
+            .when(text.isin("true", "false"), "a boolean, not an integer")
+            .when(text.rlike(_INTEGER) | text.rlike(_INTEGER_IN_TEXT), "beyond BIGINT")
+            .when(first == '"', "text that is no integer")
+            .otherwise("a number that is no integer"),
+        ),
+    )
+
+
+def _status_message(column: str) -> Column:
+    return F.when(F.col(column) == "null", "status is null").when(
+        status_value(column).isNull(), f"status is neither {' nor '.join(STATUSES)}"
+    )

@@ -1,0 +1,50 @@
+-- The day's errors become those that were loaded; what is there already stays as it is.
+DELETE FROM agent_role_pipeline_errors AS published
+WHERE
+    published.sync_day = (SELECT sync_day FROM agent_roles_load_day)
+    AND NOT EXISTS (
+        SELECT FROM agent_roles_load_errors AS loaded
+        WHERE
+            loaded.raw_record::JSONB = published.raw_record
+            AND loaded.error_message = published.error_message
+            AND loaded.agent_id IS NOT DISTINCT FROM published.agent_id
+            AND loaded.role_id IS NOT DISTINCT FROM published.role_id
+    );
+
+INSERT INTO agent_role_pipeline_errors (
+    agent_id, role_id, error_type, error_message, raw_record, created_at, sync_day
+)
+SELECT
+    loaded.agent_id,
+    loaded.role_id,
+    'VALIDATION_ERROR',
+    loaded.error_message,
+    loaded.raw_record::JSONB,
+    day.loaded_at,
+    day.sync_day
+FROM agent_roles_load_errors AS loaded
+CROSS JOIN agent_roles_load_day AS day
+WHERE NOT EXISTS (
+    SELECT FROM agent_role_pipeline_errors AS published
+    WHERE published.sync_day = day.sync_day AND published.raw_record = loaded.raw_record::JSONB
+);
+
+INSERT INTO agent_role_sync_days AS known (
+    sync_day, day_no, error_rows, held_at, held_by, held_digest, held_reason
+)
+SELECT
+    sync_day,
+    day_no,
+    invalid_rows,
+    CASE WHEN held_reason IS NOT NULL THEN loaded_at END,
+    CASE WHEN held_reason IS NOT NULL THEN run_id END,
+    CASE WHEN held_reason IS NOT NULL THEN digest END,
+    held_reason
+FROM agent_roles_load_day
+ON CONFLICT (sync_day) DO UPDATE SET
+    error_rows = excluded.error_rows,
+    held_at = coalesce(excluded.held_at, known.held_at),
+    held_by = coalesce(excluded.held_by, known.held_by),
+    held_digest = coalesce(excluded.held_digest, known.held_digest),
+    held_reason = coalesce(excluded.held_reason, known.held_reason)
+WHERE known.error_rows IS DISTINCT FROM excluded.error_rows OR excluded.held_at IS NOT NULL;

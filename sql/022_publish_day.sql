@@ -1,0 +1,133 @@
+-- The loaded day becomes visible: its staged rows, what that means for the next staged day's
+-- removals, and the changes that the mapping is going to follow. Runs after 021, in its transaction.
+UPDATE agent_role_revision SET staged = staged + 1;
+
+DELETE FROM stg_agent_roles AS staged
+USING agent_roles_load_delta AS delta
+WHERE
+    staged.sync_day = (SELECT sync_day FROM agent_roles_load_day)
+    AND staged.agent_id = delta.agent_id
+    AND staged.role_id = delta.role_id
+    AND delta.unstage AND NOT delta.is_next;
+
+-- Rows without an id match no pair; only somebody else can have put them there.
+DELETE FROM stg_agent_roles
+WHERE
+    sync_day = (SELECT sync_day FROM agent_roles_load_day)
+    AND (agent_id IS NULL OR role_id IS NULL)
+    AND EXISTS (
+        SELECT FROM agent_roles_load_delta AS delta
+        WHERE delta.unstage AND (delta.agent_id IS NULL OR delta.role_id IS NULL)
+    );
+
+DELETE FROM stg_agent_roles AS staged
+USING agent_roles_load_delta AS delta
+WHERE
+    staged.sync_day = (SELECT next_day FROM agent_roles_load_day)
+    AND staged.agent_id = delta.agent_id
+    AND staged.role_id = delta.role_id
+    AND staged.status = 'removed'
+    AND delta.unstage AND delta.is_next;
+
+-- A new day's rows are its partition already; an earlier version gets what is new.
+DO $$
+DECLARE
+    day agent_roles_load_day%ROWTYPE;
+    part TEXT;
+BEGIN
+    SELECT * INTO STRICT day FROM agent_roles_load_day;
+    part := 'stg_agent_roles_' || day.sync_day;
+    IF to_regclass(quote_ident(part)) IS NOT NULL THEN
+        INSERT INTO stg_agent_roles SELECT * FROM agent_roles_load_rows;
+        RETURN;
+    END IF;
+    EXECUTE format('ALTER TABLE agent_roles_load_rows RENAME TO %I', part);
+    EXECUTE format(
+        'ALTER TABLE stg_agent_roles ATTACH PARTITION %I FOR VALUES IN (%L)', part, day.sync_day
+    );
+    EXECUTE format('ALTER TABLE %I DROP CONSTRAINT IF EXISTS agent_roles_load_day_only', part);
+END $$;
+
+INSERT INTO stg_agent_roles (agent_id, role_id, status, sync_day, source, ingested_at)
+SELECT
+    delta.agent_id,
+    delta.role_id,
+    'removed',
+    day.next_day,
+    'api',
+    day.loaded_at
+FROM agent_roles_load_delta AS delta
+CROSS JOIN agent_roles_load_day AS day
+WHERE delta.is_next AND delta.stage;
+
+INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change, revision)
+SELECT
+    delta.agent_id,
+    delta.role_id,
+    CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END,
+    delta.change,
+    (SELECT staged FROM agent_role_revision)
+FROM agent_roles_load_delta AS delta
+CROSS JOIN agent_roles_load_day AS day
+WHERE delta.is_changed AND delta.agent_id IS NOT NULL AND delta.role_id IS NOT NULL
+ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET
+    change = excluded.change,
+    revision = excluded.revision;
+
+INSERT INTO agent_role_sync_days AS known (
+    sync_day, day_no, digest, files, observed_at, records, raw_rows, valid_pairs, duplicates,
+    invalid_rows, assigned, removed, staged_at, staged_by, accepted_reason, observed_revision
+)
+SELECT
+    sync_day,
+    day_no,
+    digest,
+    files,
+    observed_at,
+    records,
+    raw_rows,
+    valid_pairs,
+    duplicates,
+    invalid_rows,
+    assigned,
+    removed,
+    loaded_at,
+    run_id,
+    accepted_reason,
+    0
+FROM agent_roles_load_day
+ON CONFLICT (sync_day) DO UPDATE SET
+    digest = excluded.digest,
+    files = excluded.files,
+    observed_at = excluded.observed_at,
+    records = excluded.records,
+    raw_rows = excluded.raw_rows,
+    valid_pairs = excluded.valid_pairs,
+    duplicates = excluded.duplicates,
+    invalid_rows = excluded.invalid_rows,
+    assigned = excluded.assigned,
+    removed = excluded.removed,
+    staged_at = excluded.staged_at,
+    staged_by = excluded.staged_by,
+    accepted_reason = coalesce(excluded.accepted_reason, known.accepted_reason),
+    observed_revision = CASE
+        WHEN known.observed_at = excluded.observed_at THEN known.observed_revision
+        ELSE (SELECT staged FROM agent_role_revision)
+    END,
+    applied_at = NULL,
+    applied_by = NULL
+WHERE
+    (known.digest, known.observed_at, known.records, known.removed)
+    IS DISTINCT FROM (excluded.digest, excluded.observed_at, excluded.records, excluded.removed);
+
+-- The next day's own record of its removals follows.
+UPDATE agent_role_sync_days AS next_day
+SET removed = next_day.removed + change.removals
+FROM agent_roles_load_day AS day
+CROSS JOIN (
+    SELECT
+        count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals
+    FROM agent_roles_load_delta
+    WHERE is_next
+) AS change
+WHERE next_day.sync_day = day.next_day AND change.removals <> 0;

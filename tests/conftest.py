@@ -1,0 +1,133 @@
+"""Fixtures: a real PostgreSQL server, a database for each test, and the job run in this process."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+
+# Before anything starts a JVM: small and quiet is enough for every test.
+os.environ.setdefault("AGENT_ROLES_SPARK_MASTER", "local[2]")
+
+from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.embedded_postgres import running_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """URL of a server's maintenance database: the one given, else an embedded one of the tests'."""
+    if given := os.environ.get("AGENT_ROLES_TEST_SERVER_URL"):
+        yield given
+        return
+    home = Path(tempfile.mkdtemp(prefix="agent-roles-tests-"))
+    home.chmod(0o755)
+    yield running_server(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """URL of an empty database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    parts = psycopg.conninfo.conninfo_to_dict(server)
+    user = parts.get("user", "")
+    host = parts.get("host", "")
+    yield f"postgresql://{user}@/{name}?host={host}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@dataclass
+class Pipeline:
+    """The real job over one landing folder and one database."""
+
+    landing: Path
+    database: str
+    instance: dg.DagsterInstance
+    results: list[dg.ExecuteInProcessResult] = field(default_factory=list)
+
+    def land(self, source: Path, sync_day: str) -> None:
+        """Land a folder as the day's dump, replacing what the day held."""
+        target = self.landing / sync_day
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+
+    def write(self, sync_day: str, files: dict[str, str | bytes]) -> None:
+        """Land files given by their content."""
+        target = self.landing / sync_day
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (target / name).write_bytes(data)
+
+    def run(
+        self, sync_day: str, *, accept_removals: str | None = None, select: str = "*"
+    ) -> dg.ExecuteInProcessResult:
+        """Materialise the day; a failure is in the result, not raised."""
+        config: dict[str, Any] = {}
+        if accept_removals:
+            config = {
+                "ops": {"stage_agent_roles": {"config": {"accept_removals": accept_removals}}}
+            }
+        selection = dg.AssetSelection.from_string(select)
+        job = defs.resolve_implicit_global_asset_job_def()
+        keys = selection.resolve(defs.resolve_asset_graph())
+        result = job.execute_in_process(
+            instance=self.instance,
+            partition_key=sync_day,
+            run_config=config,
+            asset_selection=list(keys),
+            raise_on_error=False,
+        )
+        self.results.append(result)
+        return result
+
+    def outcome(self, result: dg.ExecuteInProcessResult) -> str:
+        """How a run ended: "staged", or what its failure says."""
+        if result.success:
+            return "staged"
+        for event in result.all_events:
+            data = event.event_specific_data
+            failure = getattr(data, "user_failure_data", None)
+            if failure is not None and "outcome" in failure.metadata:
+                return str(failure.metadata["outcome"].value)
+        return "failed"
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query on the database."""
+        with psycopg.connect(self.database) as connection:
+            return connection.execute(query.encode(), parameters or None).fetchall()
+
+    def execute(self, statement: str) -> None:
+        """Do to the tables what somebody else might."""
+        with psycopg.connect(self.database) as connection:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture
+def pipeline(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
+    """A pipeline with nothing landed and nothing staged."""
+    landing = tmp_path / "admin_roles"
+    landing.mkdir()
+    monkeypatch.setenv("AGENT_ROLES_LANDING", str(landing))
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", database)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(landing, database, instance)
+
+
+@pytest.fixture
+def check_results() -> Callable[[dg.ExecuteInProcessResult], dict[str, Any]]:
+    """The run's check evaluations by the check's name."""
+    return lambda result: {e.check_name: e for e in result.get_asset_check_evaluations()}
