@@ -12,7 +12,7 @@ from agent_roles_dagster.landing import Unreadable, find_dump, require_landed, s
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource, spark_session
-from agent_roles_dagster.staging import Held, stage_day
+from agent_roles_dagster.staging import Held, Pruned, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 
 GROUP = "agent_roles"
@@ -141,6 +141,8 @@ def stage_agent_roles(
         )
     except Held as error:
         raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from error
+    except Pruned as error:
+        raise dg.Failure(str(error), {"outcome": "pruned"}, allow_retries=False) from error
     except (Unreadable, InvalidSyncDay) as error:
         raise _unreadable(error) from error
     versus = f" since {staged.previous_day}" if staged.previous_day else ""
@@ -190,7 +192,12 @@ def agent_role_mapping(
     """Applies the staged day in one transaction."""
     sync_day = context.partition_key
     try:
-        applied = apply_day(agent_roles.database_url(), sync_day, context.run_id)
+        applied = apply_day(
+            agent_roles.database_url(),
+            sync_day,
+            context.run_id,
+            keep_days=agent_roles.settings().keep_days,
+        )
     except NotApplied as error:
         raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from error
     context.log.info(
@@ -208,9 +215,7 @@ def agent_role_mapping(
 def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:
     """The digest that raw_roles sealed the day with, None if it never did."""
     result = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(
-            asset_key=raw_roles.key, asset_partitions=[context.partition_key]
-        ),
+        dg.AssetRecordsFilter(asset_key=raw_roles.key, asset_partitions=[context.partition_key]),
         limit=1,
     )
     if not result.records or (event := result.records[0].asset_materialization) is None:

@@ -115,8 +115,10 @@ def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
         check_name="conservation",
         asset_key="stg_agent_roles",
         passed=all(left == right for left, right in sides.values()),
-        metadata={name: f"{left:,} = {right:,}" if left == right else f"{left:,} is not {right:,}"
-                  for name, (left, right) in sides.items()},
+        metadata={
+            name: f"{left:,} = {right:,}" if left == right else f"{left:,} is not {right:,}"
+            for name, (left, right) in sides.items()
+        },
     )
 
 
@@ -199,9 +201,7 @@ def check_agent_role_mapping(
             passed=not here,
             metadata={
                 "offenders": sum(row["pairs"] for row in here),
-                **{
-                    f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here
-                },
+                **{f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here},
             },
         )
     yield dg.AssetCheckResult(

@@ -33,7 +33,7 @@ def connect(url: str) -> Iterator[Connection]:
     """
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         connection.execute("SET client_min_messages = warning")
-        if not one(connection, "SELECT to_regclass('agent_role_pending') IS NOT NULL AS there"):
+        if not one(connection, "SELECT to_regclass('agent_role_history') IS NOT NULL AS there"):
             run_file(connection, "010_schema")
         yield connection
 
@@ -70,19 +70,27 @@ def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) ->
 
 
 @contextmanager
-def staging_lock(connection: Connection, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock that lets one run at a time compare and publish days.
+def staging_lock(
+    connection: Connection, *, wait: bool = True, on_wait: Callable[[], None] = lambda: None
+) -> Iterator[bool]:
+    """Hold the lock that lets one run at a time compare and publish days; yields whether it does.
 
     It lives as long as the connection: whoever loses the one loses the other, so publishing
-    goes through this connection too. `on_wait` is called once if another run has it.
+    goes through this connection too.
+
+    Args:
+        wait: wait for another run that has it, rather than yield False.
+        on_wait: called once before waiting.
     """
-    if not one(connection, f"SELECT pg_try_advisory_lock({_STAGING_LOCK})"):
+    locked = bool(one(connection, f"SELECT pg_try_advisory_lock({_STAGING_LOCK}) AS locked"))
+    if not locked and wait:
         on_wait()
         connection.execute(f"SELECT pg_advisory_lock({_STAGING_LOCK})".encode())
+        locked = True
     try:
-        yield
+        yield locked
     finally:
-        if not connection.closed and not connection.broken:
+        if locked and not connection.closed and not connection.broken:
             connection.execute(f"SELECT pg_advisory_unlock({_STAGING_LOCK})".encode())
 
 

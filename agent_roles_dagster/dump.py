@@ -267,20 +267,18 @@ class _Rows:
             return
         parts = members(record)
         self.records += 1
+        agent_side = parts.get("id", parts.get("agent_id"))
+        role_side = parts.get("id", parts.get("role_id"))
         if "agent_id" in parts and "role_id" in parts:
-            agent, role, status = parts["agent_id"], parts["role_id"], parts.get("status")
-            self._lone(agent, role, status, number, record)
+            self._lone(parts["agent_id"], parts["role_id"], parts.get("status"), number, record)
         elif "agents" in parts or "agent_ids" in parts:
             key = "agents" if "agents" in parts else "agent_ids"
-            role = parts.get("id", parts.get("role_id"))
-            self._entries("role", role, key, parts[key], number, record)
+            self._entries("role", role_side, key, parts[key], number, record)
         elif "role_ids" in parts or parts.get("roles", b"")[:1] == b"[":
             key = "role_ids" if "role_ids" in parts else "roles"
-            agent = parts.get("id", parts.get("agent_id"))
-            self._entries("agent", agent, key, parts[key], number, record)
+            self._entries("agent", agent_side, key, parts[key], number, record)
         elif "role_id" in parts:
-            agent = parts.get("id", parts.get("agent_id"))
-            self._lone(agent, parts["role_id"], None, number, record)
+            self._lone(agent_side, parts["role_id"], None, number, record)
         elif "id" in parts:
             self._row(None, parts["id"], None, NO_HOLDERS, number, record)
         else:
@@ -289,11 +287,12 @@ class _Rows:
     def _lone(
         self,
         agent: bytes | None,
-        role: bytes | None,
+        role: bytes,
         status: bytes | None,
         number: int,
         record: bytes,
     ) -> None:
+        """The row of a record that speaks of one pair."""
         agent_id, role_id = _integer(agent), _integer(role)
         if status is None and agent_id is not None and role_id is not None:
             self._agents.append(agent_id)

@@ -73,7 +73,7 @@ def jsonb_holds(text: str) -> bool:
 
 def _split(text: str, brackets: str) -> list[tuple[str, str]]:
     """(key text or "", value text) of each part of the array or object."""
-    opening, closing = brackets
+    opening, closing = brackets[0], brackets[1]
     at = _skip(text, 0)
     if text[at : at + 1] != opening:
         raise NotJson(f"{opening} expected at character {at}")
@@ -134,5 +134,5 @@ def _refuse_vast(number: str) -> int:
 
 
 # A number's value is not needed here, and the longest ones have none in Python.
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=len, parse_int=len)
+_DECODER: Any = json.JSONDecoder(parse_constant=_refuse, parse_float=len, parse_int=len)
 _SCAN = _DECODER.scan_once

@@ -1,8 +1,18 @@
 """Applying staged days to the mapping, by `sql/012_upsert_agent_roles.sql`."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from agent_roles_dagster.database import connect, one, rows_of_file, run_file
+import psycopg
+
+from agent_roles_dagster.database import (
+    Connection,
+    connect,
+    one,
+    rows_of_file,
+    run_file,
+    staging_lock,
+)
 
 
 class NotApplied(Exception):
@@ -17,8 +27,11 @@ class Applied:
     deleted: int
 
 
-def apply_day(url: str, sync_day: str, run_id: str) -> Applied:
+def apply_day(url: str, sync_day: str, run_id: str, *, keep_days: int = 0) -> Applied:
     """Make the mapping follow the staged days, this one and any that was not applied yet.
+
+    Args:
+        keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
 
     Raises:
         NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
@@ -42,8 +55,23 @@ def apply_day(url: str, sync_day: str, run_id: str) -> Applied:
             _require_sound(rows_of_file(connection, "031_check_staging", sync_day=day)[0], day)
         connection.execute("SELECT set_config('agent_roles.run_id', %s, FALSE)", (run_id,))
         counts = run_file(connection, "012_upsert_agent_roles")
+        if keep_days:
+            _prune(connection, keep_days)
     _begin, _lock, written, deleted, *_ = counts
     return Applied(written, deleted)
+
+
+def _prune(connection: Connection, keep_days: int) -> None:
+    """Drop old snapshots, unless somebody uses them just now: then a later run does."""
+    with staging_lock(connection, wait=False) as locked:
+        if not locked:
+            return
+        with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '2s'")
+            connection.execute(
+                "SELECT set_config('agent_roles.keep_days', %s, TRUE)", (str(keep_days),)
+            )
+            run_file(connection, "023_prune_snapshots")
 
 
 def _require_sound(facts: dict[str, int], sync_day: str) -> None:

@@ -15,7 +15,7 @@ from agent_roles_dagster.java import java_home
 from agent_roles_dagster.settings import Settings
 
 
-class AgentRolesResource(dg.ConfigurableResource):
+class AgentRolesResource(dg.ConfigurableResource[None]):
     """The settings, read from the environment when a run needs them."""
 
     def settings(self) -> Settings:

@@ -48,6 +48,10 @@ class Held(Exception):
     """The day is implausible and was not staged. Its text is for the user."""
 
 
+class Pruned(Exception):
+    """Staging the day needs a snapshot that is not kept any more. Its text is for the user."""
+
+
 class LostRows(RuntimeError):
     """The counts don't add up: rows were lost or doubled on the way. Nothing was published."""
 
@@ -77,6 +81,17 @@ class _Neighbours:
     old: dict[str, Any] | None
     next: dict[str, Any] | None
 
+    def require_kept(self, sync_day: str) -> None:
+        """Refuse to compare with a snapshot that was pruned."""
+        for day in (self.previous, self.old, self.next):
+            if day is not None and day["pruned_at"] is not None:
+                raise Pruned(
+                    f"{sync_day} can't be staged: the snapshot of {day['sync_day']}, which it is"
+                    f" compared with, was pruned on {day['pruned_at']:%Y-%m-%d} (setting"
+                    " AGENT_ROLES_KEEP_DAYS). Nothing was changed in any table. To load old days"
+                    " again, load all days into an empty database"
+                )
+
     def snapshots(self) -> dict[str, str]:
         days = {PREVIOUS: self.previous, OLD: self.old, NEXT: self.next}
         return {name: day["sync_day"] for name, day in days.items() if day is not None}
@@ -103,6 +118,7 @@ def stage_day(
 
     Raises:
         Unreadable: the day is no snapshot; no table was changed.
+        Pruned: a neighbour's snapshot is not kept any more; no table was changed.
         Held: the day is implausible; only its validation errors were recorded.
         InvalidSyncDay: another staged day has the same number.
         LostRows: rows were lost on the way; no table was changed.
@@ -113,6 +129,7 @@ def stage_day(
         with staging_lock(connection, on_wait=lambda: say(wait)):
             dump = find_dump(settings.landing, sync_day)
             neighbours = _neighbours(connection, sync_day)
+            neighbours.require_kept(sync_day)
             now = datetime.now(UTC).replace(tzinfo=None)
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
@@ -142,7 +159,7 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
         query = sql.SQL(
             "SELECT sync_day, digest, observed_at, pruned_at FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
-        ).format(sql.SQL(condition), sql.SQL(order))  # type: ignore[arg-type]
+        ).format(sql.SQL(condition), sql.SQL(order))
         return connection.execute(query, (number,)).fetchone()
 
     return _Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))

@@ -153,9 +153,7 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
     old_change = _change(old_in_day, in_previous) if was_staged else F.lit(None).cast("string")
     change = _change(in_day, in_previous)
     next_change = _change(next_assigned, in_day)
-    old_next_change = (
-        F.when(next_assigned & ~old_in_day, ASSIGNED).when(next_removed, REMOVED)
-    )
+    old_next_change = F.when(next_assigned & ~old_in_day, ASSIGNED).when(next_removed, REMOVED)
     is_pair = (F.col("kind") == "row") & F.col("message").isNull()
     removed_next = next_change.eqNullSafe(REMOVED)
     return grouped.select(

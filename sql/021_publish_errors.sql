@@ -1,3 +1,5 @@
+LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
+
 -- The day's errors become those that were loaded; what is there already stays as it is.
 DELETE FROM agent_role_pipeline_errors AS published
 WHERE

@@ -1,7 +1,5 @@
 -- The loaded day becomes visible: its staged rows, what that means for the next staged day's
 -- removals, and the changes that the mapping is going to follow. Runs after 021, in its transaction.
-UPDATE agent_role_revision SET staged = staged + 1;
-
 DELETE FROM stg_agent_roles AS staged
 USING agent_roles_load_delta AS delta
 WHERE
@@ -60,23 +58,47 @@ FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
 WHERE delta.is_next AND delta.stage;
 
-INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change, revision)
+DELETE FROM agent_role_changes AS known
+USING agent_roles_load_delta AS delta
+CROSS JOIN agent_roles_load_day AS day
+WHERE
+    known.agent_id = delta.agent_id
+    AND known.role_id = delta.role_id
+    AND known.day_no = CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END
+    AND delta.is_changed
+    AND delta.change IS NULL;
+
+INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
 SELECT
     delta.agent_id,
     delta.role_id,
     CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END,
-    delta.change,
-    (SELECT staged FROM agent_role_revision)
+    delta.change
 FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
-WHERE delta.is_changed AND delta.agent_id IS NOT NULL AND delta.role_id IS NOT NULL
-ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET
-    change = excluded.change,
-    revision = excluded.revision;
+WHERE delta.is_changed AND delta.change IS NOT NULL
+ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change;
+
+INSERT INTO agent_role_pending (agent_id, role_id)
+SELECT
+    agent_id,
+    role_id
+FROM agent_roles_load_delta
+WHERE is_changed AND agent_id IS NOT NULL AND role_id IS NOT NULL;
+
+-- Another time of observation reaches the mapping through all that began or ended on the day.
+INSERT INTO agent_role_pending (agent_id, role_id)
+SELECT
+    change.agent_id,
+    change.role_id
+FROM agent_roles_load_day AS day
+INNER JOIN agent_role_sync_days AS known
+    ON day.sync_day = known.sync_day AND day.observed_at <> known.observed_at
+INNER JOIN agent_role_changes AS change ON known.day_no = change.day_no;
 
 INSERT INTO agent_role_sync_days AS known (
     sync_day, day_no, digest, files, observed_at, records, raw_rows, valid_pairs, duplicates,
-    invalid_rows, assigned, removed, staged_at, staged_by, accepted_reason, observed_revision
+    invalid_rows, assigned, removed, staged_at, staged_by, accepted_reason
 )
 SELECT
     sync_day,
@@ -93,8 +115,7 @@ SELECT
     removed,
     loaded_at,
     run_id,
-    accepted_reason,
-    0
+    accepted_reason
 FROM agent_roles_load_day
 ON CONFLICT (sync_day) DO UPDATE SET
     digest = excluded.digest,
@@ -110,10 +131,6 @@ ON CONFLICT (sync_day) DO UPDATE SET
     staged_at = excluded.staged_at,
     staged_by = excluded.staged_by,
     accepted_reason = coalesce(excluded.accepted_reason, known.accepted_reason),
-    observed_revision = CASE
-        WHEN known.observed_at = excluded.observed_at THEN known.observed_revision
-        ELSE (SELECT staged FROM agent_role_revision)
-    END,
     applied_at = NULL,
     applied_by = NULL
 WHERE

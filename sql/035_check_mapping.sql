@@ -51,10 +51,7 @@ FROM (
 WHERE
     problem.kind IS NOT NULL
     AND NOT EXISTS (
-        SELECT FROM agent_role_changes AS change
-        WHERE
-            change.agent_id = problem.agent_id
-            AND change.role_id = problem.role_id
-            AND change.revision > (SELECT revision.applied FROM agent_role_revision AS revision)
+        SELECT FROM agent_role_pending AS pending
+        WHERE pending.agent_id = problem.agent_id AND pending.role_id = problem.role_id
     )
 GROUP BY problem.kind;

@@ -55,6 +55,11 @@ class Pipeline:
     instance: dg.DagsterInstance
     results: list[dg.ExecuteInProcessResult] = field(default_factory=list)
 
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Point the settings at this pipeline."""
+        monkeypatch.setenv("AGENT_ROLES_LANDING", str(self.landing))
+        monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", self.database)
+
     def land(self, source: Path, sync_day: str) -> None:
         """Land a folder as the day's dump, replacing what the day held."""
         target = self.landing / sync_day
@@ -79,7 +84,7 @@ class Pipeline:
             config = {
                 "ops": {"stage_agent_roles": {"config": {"accept_removals": accept_removals}}}
             }
-        selection = dg.AssetSelection.from_string(select)
+        selection = dg.AssetSelection.from_coercible(select.split(","))
         job = defs.resolve_implicit_global_asset_job_def()
         keys = selection.resolve(defs.resolve_asset_graph())
         result = job.execute_in_process(
@@ -115,16 +120,16 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(
-    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Pipeline]:
+def pipeline(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """A pipeline with nothing landed and nothing staged."""
     landing = tmp_path / "admin_roles"
     landing.mkdir()
-    monkeypatch.setenv("AGENT_ROLES_LANDING", str(landing))
-    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", database)
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(landing, database, instance)
+    with dg.DagsterInstance.ephemeral(
+        settings={"python_logs": {"python_log_level": "INFO"}}
+    ) as instance:
+        pipeline = Pipeline(landing, database, instance)
+        pipeline.use(monkeypatch)
+        yield pipeline
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every story in `tests/cases` through the real job: the tables at the end are exactly the case's."""
+"""Every story in `tests/cases` through the real job: at the end, the tables are the case's."""
 
 import json
 from collections import Counter
@@ -43,7 +43,9 @@ def assert_tables(pipeline: Pipeline, case: dict[str, Any]) -> None:
         (agent, role, status, _utc(assigned_at), _utc(removed_at))
         for agent, role, status, assigned_at, removed_at in case["agent_role_mapping"]
     )
-    history = pipeline.rows("SELECT agent_id, role_id, assigned_on, removed_on FROM agent_role_history")
+    history = pipeline.rows(
+        "SELECT agent_id, role_id, assigned_on, removed_on FROM agent_role_history"
+    )
     assert Counter(history) == Counter(map(tuple, case["history"]))
 
 

@@ -1,0 +1,219 @@
+"""Each asset check passes on what the job wrote, and fails once somebody damages the tables."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from agent_roles_dagster import assets
+from agent_roles_dagster.database import connect, rows_of_file
+from tests.conftest import Pipeline
+
+DAY1 = [{"id": 10, "agents": [1, 2, 3]}, {"id": 20, "agents": [1]}]
+DAY2 = [{"id": 10, "agents": [1, 2]}, {"id": 20, "agents": [1]}]
+Results = dict[str, Any]
+CheckResults = Callable[[dg.ExecuteInProcessResult], Results]
+
+
+def _land(pipeline: Pipeline, day: str, roles: list[Any], observed_at: str) -> None:
+    pipeline.write(
+        day,
+        {
+            "roles.json": json.dumps(roles),
+            "_manifest.json": json.dumps({"observed_at": observed_at}),
+        },
+    )
+
+
+@pytest.fixture
+def two_days(pipeline: Pipeline) -> Pipeline:
+    """day1 and day2 applied."""
+    for day, roles in (("day1", DAY1), ("day2", DAY2)):
+        _land(pipeline, day, roles, f"2026-01-0{day[-1]}T06:00:00Z")
+        assert pipeline.run(day).success
+    return pipeline
+
+
+@pytest.fixture
+def damage_after_staging(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pipeline, str], None]:
+    """Lets somebody else do something to the tables right after each staging."""
+
+    def install(pipeline: Pipeline, statement: str) -> None:
+        stage_day = assets.stage_day
+
+        def stage_and_damage(*args: Any, **kwargs: Any) -> Any:
+            staged = stage_day(*args, **kwargs)
+            pipeline.execute(statement)
+            return staged
+
+        monkeypatch.setattr(assets, "stage_day", stage_and_damage)
+
+    return install
+
+
+Damage = Callable[[Pipeline, str], None]
+
+
+def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
+    two_days: Pipeline, check_results: CheckResults
+) -> None:
+    results = check_results(two_days.results[-1])
+    assert {name for name, result in results.items() if not result.passed} == set()
+    assert set(results) == {
+        "agent_id_is_not_null",
+        "role_id_is_not_null",
+        "status_is_not_null",
+        "status_is_known",
+        "no_pair_twice",
+        "conservation",
+        "no_removals_beside_invalid_records",
+        "no_invalid_rows",
+        "assigned_pairs_are_the_newest_days",
+        "times_fit_status",
+        "observed_at_rises",
+    }
+    assert {result.partition for result in results.values()} == {"day2"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "caught_by"),
+    [
+        (
+            "UPDATE stg_agent_roles SET agent_id = NULL WHERE sync_day = 'day2' AND agent_id = 2",
+            "agent_id_is_not_null",
+        ),
+        (
+            "UPDATE stg_agent_roles SET role_id = NULL WHERE sync_day = 'day2' AND agent_id = 2",
+            "role_id_is_not_null",
+        ),
+        (
+            "UPDATE stg_agent_roles SET status = NULL WHERE sync_day = 'day2' AND agent_id = 2",
+            "status_is_not_null",
+        ),
+        (
+            "UPDATE stg_agent_roles SET status = 'paused' WHERE sync_day = 'day2'",
+            "status_is_known",
+        ),
+        (
+            "INSERT INTO stg_agent_roles SELECT * FROM stg_agent_roles WHERE sync_day = 'day2'",
+            "no_pair_twice",
+        ),
+        (
+            "DELETE FROM stg_agent_roles WHERE sync_day = 'day2' AND agent_id = 2",
+            "conservation",
+        ),
+        (
+            "INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES ('x', 'day2')",
+            "conservation",
+        ),
+    ],
+)
+def test_a_damaged_staged_day_fails_its_check_and_is_not_applied(
+    two_days: Pipeline,
+    check_results: CheckResults,
+    damage_after_staging: Damage,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+    caught_by: str,
+) -> None:
+    before = two_days.rows("SELECT * FROM agent_role_mapping ORDER BY 1, 2")
+    damage_after_staging(two_days, damage)
+    result = two_days.run("day2")
+    failed = check_results(result)[caught_by]
+    assert (failed.passed, failed.blocking) == (False, True)
+    assert not result.success
+    assert two_days.rows("SELECT * FROM agent_role_mapping ORDER BY 1, 2") == before
+
+    if caught_by != "conservation":
+        # Somebody materialises the mapping alone, where no check stands in the way.
+        assert two_days.outcome(two_days.run("day2", select="agent_role_mapping")) == "not applied"
+
+    monkeypatch.undo()
+    two_days.use(monkeypatch)
+    result = two_days.run("day2")
+    assert result.success, "staging the day again mends it"
+    assert all(result.passed for result in check_results(result).values())
+
+
+def test_offenders_are_shown_as_a_bounded_sample(
+    two_days: Pipeline, check_results: CheckResults, damage_after_staging: Damage
+) -> None:
+    damage_after_staging(
+        two_days,
+        "INSERT INTO stg_agent_roles"
+        " SELECT n, 10, 'paused', 'day2' FROM generate_series(100, 200) AS n",
+    )
+    found = check_results(two_days.run("day2"))["status_is_known"]
+    assert found.metadata["offenders"].value == 101
+    assert len(found.metadata["sample"].records) == 20
+
+
+def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
+    two_days: Pipeline, check_results: CheckResults
+) -> None:
+    _land(two_days, "day3", [{"id": 10, "agents": [1, "?"]}, *DAY2[1:]], "2026-01-03T06:00:00Z")
+    result = two_days.run("day3")
+    assert result.success
+    found = check_results(result)["no_removals_beside_invalid_records"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["removals"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("agents", "severity"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9, None], dg.AssetCheckSeverity.WARN),
+        ([1, None], dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_invalid_rows_are_a_warning_and_above_a_fifth_an_error_but_valid_rows_go_on(
+    pipeline: Pipeline,
+    check_results: CheckResults,
+    agents: list[Any],
+    severity: dg.AssetCheckSeverity,
+) -> None:
+    _land(pipeline, "day1", [{"id": 10, "agents": agents}], "2026-01-01T06:00:00Z")
+    result = pipeline.run("day1")
+    assert result.success
+    found = check_results(result)["no_invalid_rows"]
+    assert (found.passed, found.severity) == (False, severity)
+    assert found.metadata["by rule"].records[0].data["broken"] == "agent_id is null"
+    assert pipeline.rows("SELECT count(*) FROM agent_role_mapping") == [(len(agents) - 1,)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "caught_by"),
+    [
+        ("DELETE FROM agent_role_mapping WHERE agent_id = 2", "assigned_pairs_are_the_newest_days"),
+        (
+            "INSERT INTO agent_role_mapping VALUES (99, 10, 'assigned', now(), NULL)",
+            "assigned_pairs_are_the_newest_days",
+        ),
+        (
+            "UPDATE agent_role_mapping SET status = 'removed', removed_at = now()",
+            "assigned_pairs_are_the_newest_days",
+        ),
+        ("UPDATE agent_role_mapping SET removed_at = now()", "times_fit_status"),
+        ("UPDATE agent_role_mapping SET assigned_at = NULL", "times_fit_status"),
+        ("UPDATE agent_role_mapping SET status = NULL", "times_fit_status"),
+        ("UPDATE agent_role_sync_days SET observed_at = '2026-01-01 06:00'", "observed_at_rises"),
+    ],
+)
+def test_a_damaged_mapping_fails_its_check(
+    two_days: Pipeline, check_results: CheckResults, damage: str, caught_by: str
+) -> None:
+    two_days.execute(damage)
+    result = two_days.run("day2", select="agent_role_mapping")
+    assert not check_results(result)[caught_by].passed
+
+
+def test_a_day_staged_but_not_applied_yet_is_no_fault_of_the_mapping(two_days: Pipeline) -> None:
+    _land(two_days, "day3", DAY1, "2026-01-03T06:00:00Z")
+    staged = two_days.run("day3", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors")
+    assert staged.success
+    with connect(two_days.database) as connection:
+        assert rows_of_file(connection, "035_check_mapping") == []
+        connection.execute("TRUNCATE agent_role_pending")
+        assert rows_of_file(connection, "035_check_mapping") != []
