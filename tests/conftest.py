@@ -1,5 +1,6 @@
 """Fixtures: a real PostgreSQL server, a database for each test, and the job run in this process."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -28,8 +29,9 @@ def server() -> Iterator[str]:
         return
     home = Path(tempfile.mkdtemp(prefix="agent-roles-tests-"))
     home.chmod(0o755)
+    # Registered before the server's own, so that it runs after the server has stopped.
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     yield running_server(home)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

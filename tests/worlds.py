@@ -1,0 +1,49 @@
+"""Small worlds for the tests that run the real command in processes of its own."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+TABLES = {
+    "staging": "SELECT agent_id, role_id, status, sync_day, source FROM stg_agent_roles",
+    "errors": "SELECT sync_day, agent_id, role_id, error_message, raw_record::text"
+    " FROM agent_role_pipeline_errors",
+    "mapping": "SELECT * FROM agent_role_mapping",
+    "history": "SELECT * FROM agent_role_history",
+}
+Tables = dict[str, list[tuple[Any, ...]]]
+
+
+def write_day(landing: Path, sync_day: str, seed: int, *, agents: int = 40) -> None:
+    """Land a dump for the day: every agent in some of five roles, a few invalid entries."""
+    chance = random.Random(seed)
+    folder = landing / sync_day
+    folder.mkdir(parents=True, exist_ok=True)
+    for role in range(1, 6):
+        held = [agent for agent in range(agents) if chance.random() < 0.5]
+        invalid = [None] * chance.randrange(3)
+        record = {"id": role, "agents": held + held[:2] + invalid}
+        write_atomically(folder / f"{role}.json", json.dumps([record]))
+    number = int("".join(filter(str.isdigit, sync_day)))
+    moment = f"2026-01-{number:02d}T06:00:00Z"
+    write_atomically(folder / "_manifest.json", json.dumps({"observed_at": moment}))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(f"_{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def tables(database: str) -> Tables:
+    """The four tables' contents without load times and serial ids, read in one snapshot."""
+    with psycopg.connect(database) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        found = {
+            name: sorted(connection.execute(query.encode()).fetchall(), key=repr)
+            for name, query in TABLES.items()
+        }
+    return found
