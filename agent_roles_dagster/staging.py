@@ -40,7 +40,7 @@ from agent_roles_dagster.transform import (
     transform_agent_roles,
 )
 
-_BYTES_PER_PARTITION = 16 << 20
+_BYTES_PER_PARTITION = 4 << 20
 _SAMPLE = 10
 
 

@@ -7,9 +7,9 @@ INSERT INTO agent_role_mapping AS mapping (agent_id, role_id, status, assigned_a
 SELECT
     latest.agent_id,
     latest.role_id,
-    CASE WHEN ended.day_no IS NULL THEN 'assigned' ELSE 'removed' END,
-    began.observed_at,
-    ended.observed_at
+    CASE WHEN ended.day_no IS NULL THEN 'assigned' ELSE 'removed' END AS status,
+    began.observed_at AS assigned_at,
+    ended.observed_at AS removed_at
 FROM (
     SELECT
         agent_id,
@@ -17,7 +17,13 @@ FROM (
         max(day_no) FILTER (WHERE change = 'assigned') AS began_no,
         max(day_no) FILTER (WHERE change = 'removed') AS ended_no
     FROM agent_role_changes
-    WHERE (agent_id, role_id) IN (SELECT agent_id, role_id FROM agent_role_pending)
+    WHERE
+        (agent_id, role_id) IN (
+            SELECT
+                agent_id,
+                role_id
+            FROM agent_role_pending
+        )
     GROUP BY agent_id, role_id
 ) AS latest
 INNER JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
@@ -28,8 +34,9 @@ ON CONFLICT (agent_id, role_id) DO UPDATE SET
     assigned_at = excluded.assigned_at,
     removed_at = excluded.removed_at
 WHERE
-    (mapping.status, mapping.assigned_at, mapping.removed_at)
-    IS DISTINCT FROM (excluded.status, excluded.assigned_at, excluded.removed_at);
+    mapping.status IS DISTINCT FROM excluded.status
+    OR mapping.assigned_at IS DISTINCT FROM excluded.assigned_at
+    OR mapping.removed_at IS DISTINCT FROM excluded.removed_at;
 
 -- A pair of which no staged day says anything any more.
 DELETE FROM agent_role_mapping AS mapping

@@ -1,5 +1,6 @@
 -- The loaded day becomes visible: its staged rows, what that means for the next staged day's
--- removals, and the changes that the mapping is going to follow. Runs after 021, in its transaction.
+-- removals, and the changes that the mapping is going to follow. Runs after 021, in its
+-- transaction.
 DELETE FROM stg_agent_roles AS staged
 USING agent_roles_load_delta AS delta
 WHERE
@@ -134,16 +135,18 @@ ON CONFLICT (sync_day) DO UPDATE SET
     applied_at = NULL,
     applied_by = NULL
 WHERE
-    (known.digest, known.observed_at, known.records, known.removed)
-    IS DISTINCT FROM (excluded.digest, excluded.observed_at, excluded.records, excluded.removed);
+    known.staged_at IS NULL
+    OR known.digest IS DISTINCT FROM excluded.digest
+    OR known.observed_at IS DISTINCT FROM excluded.observed_at
+    OR known.assigned IS DISTINCT FROM excluded.assigned
+    OR known.removed IS DISTINCT FROM excluded.removed;
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day
 SET removed = next_day.removed + change.removals
 FROM agent_roles_load_day AS day
 CROSS JOIN (
-    SELECT
-        count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals
+    SELECT count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals
     FROM agent_roles_load_delta
     WHERE is_next
 ) AS change
