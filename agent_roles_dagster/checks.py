@@ -66,8 +66,9 @@ def check_stg_agent_roles(
     day = context.partition_key
     with connect(agent_roles.database_url()) as connection:
         found = rows_of_file(connection, "031_check_staging", sync_day=day)
-        if not found:
-            raise dg.Failure(f"{day} is not staged, so there is nothing to check")
+        if not found or found[0]["is_pruned"]:
+            why = "its snapshot was pruned" if found else "it is not staged"
+            raise dg.Failure(f"{day}: there is nothing to check, since {why}")
         facts = found[0]
         offenders: Sequence[Mapping[str, Any]] = []
         if any(facts[column] for _, column, _ in _STAGING_RULES):

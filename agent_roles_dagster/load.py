@@ -7,7 +7,7 @@ one transaction, whose last statement claims the partition, and gives up if that
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", 
 class Load:
     """One run's load tables, and the day they are for."""
 
-    url: str
+    url: str = field(repr=False)  # may hold a password
     token: str
     sync_day: str
     loaded_at: datetime

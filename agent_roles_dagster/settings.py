@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -47,7 +47,7 @@ class Settings:
     """
 
     landing: str
-    database_url: str | None
+    database_url: str | None = field(repr=False)  # may hold a password
     home: Path
     spark_master: str
     spark_conf: Mapping[str, str]

@@ -33,10 +33,7 @@ ON CONFLICT (agent_id, role_id) DO UPDATE SET
     status = excluded.status,
     assigned_at = excluded.assigned_at,
     removed_at = excluded.removed_at
-WHERE
-    mapping.status IS DISTINCT FROM excluded.status
-    OR mapping.assigned_at IS DISTINCT FROM excluded.assigned_at
-    OR mapping.removed_at IS DISTINCT FROM excluded.removed_at;
+WHERE mapping.* IS DISTINCT FROM excluded.*;
 
 -- A pair of which no staged day says anything any more.
 DELETE FROM agent_role_mapping AS mapping

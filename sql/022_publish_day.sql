@@ -134,12 +134,14 @@ ON CONFLICT (sync_day) DO UPDATE SET
     accepted_reason = coalesce(excluded.accepted_reason, known.accepted_reason),
     applied_at = NULL,
     applied_by = NULL
+-- noqa: disable=LT02
 WHERE
     known.staged_at IS NULL
     OR known.digest IS DISTINCT FROM excluded.digest
     OR known.observed_at IS DISTINCT FROM excluded.observed_at
     OR known.assigned IS DISTINCT FROM excluded.assigned
     OR known.removed IS DISTINCT FROM excluded.removed;
+-- noqa: enable=LT02
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day

@@ -7,6 +7,7 @@ SELECT
     day.assigned AS assigned_recorded,
     day.removed AS removed_recorded,
     day.error_rows,
+    day.pruned_at IS NOT NULL AS is_pruned,
     staged.*,
     staged.all_rows - staged.pairs AS twice,
     (

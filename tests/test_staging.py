@@ -1,0 +1,235 @@
+"""Staging and applying days: what is recorded, what is refused, what a second run leaves alone."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from agent_roles_dagster.database import connect
+from tests.conftest import Pipeline
+
+
+def _land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
+    number = int("".join(filter(str.isdigit, day)))
+    stated = {"observed_at": f"2026-01-{number:02d}T06:00:00Z", **manifest}
+    pipeline.write(
+        day,
+        {
+            "roles.json": json.dumps([{"id": 10, "agents": agents}]),
+            "_manifest.json": json.dumps(stated),
+        },
+    )
+
+
+def _stage(pipeline: Pipeline, days: dict[str, list[Any]]) -> None:
+    for day, agents in days.items():
+        _land(pipeline, day, agents)
+        assert pipeline.run(day).success, day
+
+
+def _record(pipeline: Pipeline, day: str) -> dict[str, Any]:
+    with connect(pipeline.database) as connection:
+        query = "SELECT * FROM agent_role_sync_days WHERE sync_day = %s"
+        row = connection.execute(query, (day,)).fetchone()
+    assert row is not None
+    return row
+
+
+def _text(result: Any) -> str:
+    """The sentence of a failed run."""
+    events = [event for event in result.all_events if event.is_step_failure]
+    return str(events[0].step_failure_data.user_failure_data.description)
+
+
+def test_the_designs_tables_have_exactly_its_columns_and_types(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1]})
+    found = pipeline.rows(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE table_name IN"
+        " ('stg_agent_roles', 'agent_role_pipeline_errors', 'agent_role_mapping')"
+        " ORDER BY table_name, ordinal_position"
+    )
+    bigint, text, time = "bigint", "text", "timestamp without time zone"
+    ids = [("agent_id", bigint), ("role_id", bigint)]
+    assert found == [
+        (table, *column)
+        for table, columns in {
+            "agent_role_mapping": [
+                *ids,
+                ("status", text),
+                ("assigned_at", time),
+                ("removed_at", time),
+            ],
+            "agent_role_pipeline_errors": [
+                ("id", "integer"),
+                *ids,
+                ("error_type", text),
+                ("error_message", text),
+                ("raw_record", "jsonb"),
+                ("created_at", time),
+                ("sync_day", text),
+            ],
+            "stg_agent_roles": [
+                *ids,
+                ("status", text),
+                ("sync_day", text),
+                ("source", text),
+                ("ingested_at", time),
+            ],
+        }.items()
+        for column in columns
+    ]
+
+
+def test_the_schema_creates_itself_from_many_processes_at_once(database: str) -> None:
+    def create(_: int) -> None:
+        with connect(database):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(8)))
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM agent_role_history").fetchone() == (0,)
+
+
+COUNTERS = """
+    SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables
+    WHERE relname ~ '^(stg_agent_roles|agent_role_(mapping|changes|pipeline_errors|sync_days))'
+    ORDER BY relname
+"""
+
+
+def test_the_same_dump_again_writes_no_row(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1, 2, None], "day2": [2, 3], "day3": [2, 3, "x"]})
+    before = pipeline.rows(COUNTERS)
+    assert ("agent_role_mapping", 3) in [row[:2] for row in before], "the counters count"
+    for day in ("day3", "day1", "day2"):
+        assert pipeline.run(day).success
+    assert pipeline.rows(COUNTERS) == before
+
+
+def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2]})
+    query = "SELECT agent_id, ingested_at FROM stg_agent_roles"
+    before = dict(pipeline.rows(query))
+    _stage(pipeline, {"day1": [2, 3]})
+    after = dict(pipeline.rows(query))
+    assert after[2] == before[2]
+    assert after[3] > before[2]
+    assert 1 not in after
+
+
+def test_a_day_keeps_a_record_of_what_was_read_and_by_which_run(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1, 1, 2, None], "day2": [2]})
+    found = _record(pipeline, "day2")
+    assert found["digest"] is not None
+    assert found["staged_by"] == found["applied_by"] == pipeline.results[-1].dagster_run.run_id
+    names = "raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed, error_rows"
+    query = f"SELECT {names} FROM agent_role_sync_days ORDER BY day_no"
+    assert pipeline.rows(query) == [(4, 2, 1, 1, 2, 0, 1), (1, 1, 0, 0, 1, 1, 0)]
+
+
+def test_a_held_day_says_why_and_leaves_only_its_errors(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": list(range(20))})
+    _land(pipeline, "day2", ["x"])
+    result = pipeline.run("day2")
+    assert pipeline.outcome(result) == "held"
+    for part in ("no assignment left", "20", "agent 0, role 10", "accept_removals"):
+        assert part in _text(result)
+    found = _record(pipeline, "day2")
+    assert found["staged_at"] is None
+    assert found["held_reason"] == _text(result)
+    assert found["held_by"] == result.dagster_run.run_id
+    assert pipeline.rows("SELECT DISTINCT sync_day FROM stg_agent_roles") == [("day1",)]
+    assert pipeline.rows("SELECT sync_day, role_id FROM agent_role_pipeline_errors") == [
+        ("day2", 10)
+    ]
+
+    assert pipeline.run("day2", accept_removals="the support desk was closed").success
+    assert _record(pipeline, "day2")["accepted_reason"] == "the support desk was closed"
+    assert pipeline.rows("SELECT count(*) FROM agent_role_mapping WHERE status = 'removed'") == [
+        (20,)
+    ]
+
+
+def test_another_time_of_observation_reaches_the_mapping(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1, 2], "day2": [1]})
+    _land(pipeline, "day1", [1, 2], observed_at="2026-01-01T08:00:00+02:00")
+    assert pipeline.run("day1").success
+    _land(pipeline, "day1", [1, 2], observed_at="2026-01-01T07:00:00Z")
+    assert pipeline.run("day1").success
+    found = pipeline.rows("SELECT DISTINCT assigned_at::text FROM agent_role_mapping")
+    assert found == [("2026-01-01 07:00:00",)]
+
+
+def test_the_same_content_landing_again_without_a_manifest_keeps_its_time(
+    pipeline: Pipeline,
+) -> None:
+    files: dict[str, str | bytes] = {"roles.json": '[{"id": 10, "agents": [1]}]'}
+    pipeline.write("day1", files)
+    assert pipeline.run("day1").success
+    before = pipeline.rows("SELECT * FROM agent_role_mapping")
+    pipeline.write("day1", files)
+    assert pipeline.run("day1").success
+    assert pipeline.rows("SELECT * FROM agent_role_mapping") == before
+
+
+def test_a_dump_that_changed_since_it_was_sealed_is_not_staged(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1])
+    assert pipeline.run("day1", select="raw_roles").success
+    _land(pipeline, "day1", [1, 2])
+    result = pipeline.run("day1", select="stg_agent_roles,agent_role_pipeline_errors")
+    assert pipeline.outcome(result) == "unreadable"
+    assert "changed since raw_roles sealed them" in _text(result)
+    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(0,)]
+
+
+def test_records_that_the_manifest_counts_differently_are_not_staged(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1], files=[{"name": "roles.json", "records": 2}])
+    result = pipeline.run("day1")
+    assert pipeline.outcome(result) == "unreadable"
+    assert "day1/roles.json: it has 1 records, but the manifest says 2" in _text(result)
+
+
+def test_two_names_of_one_number_are_refused(pipeline: Pipeline) -> None:
+    for day in ("day20260101", "2026-01-01"):
+        pipeline.write(day, {"roles.json": '[{"id": 10, "agents": [1]}]'})
+    assert pipeline.run("day20260101").success
+    result = pipeline.run("2026-01-01")
+    assert not result.success
+    assert "have the same number" in _text(result)
+
+
+def test_a_mapping_of_a_day_that_is_not_staged_is_refused(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1])
+    result = pipeline.run("day1", select="agent_role_mapping")
+    assert "day1 is not staged" in _text(result)
+
+
+def test_only_the_newest_snapshots_are_kept_if_so_set_and_nothing_else_is_lost(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "2")
+    _stage(pipeline, {"day1": [1, 2], "day2": [2], "day3": [2, 3], "day4": [1, 2]})
+    assert pipeline.rows("SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1") == [
+        ("day3",),
+        ("day4",),
+    ]
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1, 2"
+    history = pipeline.rows(query)
+    assert history == [
+        (1, "day1", "day2"),
+        (1, "day4", None),
+        (2, "day1", None),
+        (3, "day3", "day4"),
+    ]
+    assert pipeline.run("day4").success, "a kept day whose neighbour is kept can run again"
+    for day in ("day1", "day2", "day3"):
+        result = pipeline.run(day)
+        assert pipeline.outcome(result) == "pruned", day
+        assert "was pruned" in _text(result)
+    assert pipeline.rows(query) == history
