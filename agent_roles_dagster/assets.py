@@ -81,6 +81,8 @@ class StageConfig(dg.Config):
 
 @dg.multi_asset(
     name="stage_agent_roles",
+    # Runs that stage wait for each other in PostgreSQL anyway; a pool keeps the queue short.
+    pool="stage_agent_roles",
     partitions_def=sync_day_partitions,
     group_name=GROUP,
     specs=[

