@@ -37,6 +37,8 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.ui.showConsoleProgress": "false",
             "spark.log.level": "ERROR",
             "spark.sql.session.timeZone": "UTC",
+            # Notes of where in Python each column was written: a good part of a small day's time.
+            "spark.python.sql.dataFrameDebugging.enabled": "false",
             "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
             **settings.spark_conf,
         }
