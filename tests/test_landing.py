@@ -1,0 +1,442 @@
+"""The landing folder: days, dump files, manifests, and what the seal sees in the bytes."""
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_roles_dagster import landing
+from agent_roles_dagster.landing import (
+    Dump,
+    Unreadable,
+    content_digest,
+    find_dump,
+    inflate,
+    is_dump_file,
+    landed_days,
+    require_landed,
+    seal,
+)
+from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay
+
+RECORDS = b'[{"id": 10, "agents": [1, 2]}]'
+ZIPPED = gzip.compress(RECORDS, mtime=0)
+
+
+def land(root: Path, files: dict[str, bytes], manifest: Any = None) -> Dump:
+    """Land the files as day1 and find them."""
+    folder = root / "day1"
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    if manifest is not None:
+        text = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
+        (folder / "_manifest.json").write_bytes(text)
+    return find_dump(str(root), "day1")
+
+
+def names(dump: Dump) -> list[str]:
+    return [file.name for file in dump.files]
+
+
+# Days
+
+
+def test_landed_days_are_the_folders_with_a_days_name_in_their_order(tmp_path: Path) -> None:
+    for name in ("day10", "day9", "2026-01-01", "day01", "2026-02-30", "_tmp", "Day3", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "day7").write_text("a file")
+    assert landed_days(str(tmp_path)) == ["day9", "day10", "2026-01-01"]
+    assert landed_days(f"{tmp_path}/") == landed_days(f"file://{tmp_path}")
+
+
+def test_no_days_have_landed_where_there_is_no_folder(tmp_path: Path) -> None:
+    assert landed_days(str(tmp_path / "nowhere")) == []
+
+
+def test_a_folder_that_is_a_link_is_a_landed_day(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "day1").symlink_to(tmp_path / "elsewhere")
+    require_landed(str(tmp_path), "day1")
+    assert landed_days(str(tmp_path)) == ["day1"]
+
+
+def test_a_day_that_lands_later_is_seen(tmp_path: Path) -> None:
+    assert landed_days(str(tmp_path)) == []
+    (tmp_path / "day1").mkdir()
+    assert landed_days(str(tmp_path)) == ["day1"]
+
+
+@pytest.mark.parametrize("name", ["day0", "../day2", "day2/../day2", "", ".", "day1", "2026-02-30"])
+def test_what_is_no_landed_day_is_refused_with_what_is_expected_and_what_is_there(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "day2").mkdir()
+    (tmp_path / "day11").mkdir()
+    with pytest.raises(InvalidSyncDay) as refused:
+        require_landed(str(tmp_path), name)
+    text = str(refused.value)
+    assert EXPECTED in text
+    assert str(tmp_path) in text
+    assert text.endswith("Landed so far: day2, day11")
+
+
+def test_a_landed_day_is_not_refused_though_it_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    require_landed(str(tmp_path), "day1")
+
+
+def test_a_file_is_no_landed_day(tmp_path: Path) -> None:
+    (tmp_path / "day1").write_text("a file")
+    with pytest.raises(InvalidSyncDay, match="Landed so far: none"):
+        require_landed(str(tmp_path), "day1")
+
+
+def test_of_many_landed_days_the_newest_are_named(tmp_path: Path) -> None:
+    for number in range(1, 31):
+        (tmp_path / f"day{number}").mkdir()
+    with pytest.raises(InvalidSyncDay, match=r"20 earlier ones, day21, .*day29, day30$"):
+        require_landed(str(tmp_path), "day31")
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("roles.json", True),
+        ("roles.jsonl", True),
+        ("roles.ndjson", True),
+        ("roles.json.gz", True),
+        ("roles.jsonl.gz", True),
+        ("roles.ndjson.gz", True),
+        ("page 1.of.2.json", True),
+        ("é.json", True),
+        ("-.json", True),
+        ("_manifest.json", False),
+        ("_roles.json", False),
+        (".roles.json", False),
+        (".json", False),
+        (".json.gz", False),
+        ("roles.json.tmp", False),
+        ("roles.json.gz.part", False),
+        ("roles.json.gz.gz", False),
+        ("roles.json.zip", False),
+        ("roles.gz", False),
+        ("roles.csv", False),
+        ("rolesjson", False),
+        ("json", False),
+        ("roles.json ", False),
+        ("roles.jsonx", False),
+    ],
+)
+def test_a_dump_file_is_told_by_its_name(name: str, is_one: bool) -> None:
+    assert is_dump_file(name) is is_one
+
+
+def test_a_dump_is_the_files_directly_in_the_days_folder(tmp_path: Path) -> None:
+    (tmp_path / "day1" / "nested.json").mkdir(parents=True)
+    (tmp_path / "day1" / "nested.json" / "c.json").write_bytes(RECORDS)
+    others = {"_b.json": b"{", ".b.json": b"", "readme.txt": b"", "_SUCCESS": b""}
+    dump = land(tmp_path, {"b.json": RECORDS, "a.jsonl.gz": ZIPPED, **others})
+    assert names(dump) == ["a.jsonl.gz", "b.json"]
+    assert [file.size for file in dump.files] == [len(ZIPPED), len(RECORDS)]
+    assert dump.sync_day == "day1"
+    assert dump.listed is None
+    assert dump.observed_at is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a*.json", "[a].json", "a?b.json", "a#b.json", "a%20b.json", "a b.json", "~.json", "é{1}.json",
+     "$HOME.json", "a\nb.json", "a:b.json"],
+)  # fmt: skip
+def test_a_dump_files_name_is_taken_literally(tmp_path: Path, name: str) -> None:
+    dump = land(tmp_path, {name: RECORDS})
+    with fsspec.open(dump.files[0].url, "rb") as stream:
+        assert stream.read() == RECORDS
+    seal(dump)
+
+
+@pytest.mark.parametrize("name", [b"\xff.json", b"a::b.json", b"simplecache::a.json"])
+def test_a_name_that_cant_be_opened_makes_the_day_unreadable(tmp_path: Path, name: bytes) -> None:
+    with pytest.raises(Unreadable, match="day1/"):
+        seal(land(tmp_path, {os.fsdecode(name): RECORDS}))
+
+
+def test_a_file_that_is_a_link_is_part_of_the_dump(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(RECORDS)
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "b.json").symlink_to(tmp_path / "elsewhere")
+    dump = land(tmp_path, {"a.json": RECORDS})
+    assert names(dump) == ["a.json", "b.json"]
+    assert dump.files[1].size == len(RECORDS)
+
+
+def test_a_link_to_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "b.json").symlink_to(tmp_path / "gone")
+    with pytest.raises(Unreadable, match=r"day1/b\.json"):
+        seal(land(tmp_path, {"a.json": RECORDS}))
+
+
+@pytest.mark.parametrize("files", [{}, {"_manifest.json": b"{}"}, {"a.txt": b"x", "_a.json": b"x"}])
+def test_a_day_without_a_dump_file_is_unreadable(tmp_path: Path, files: dict[str, bytes]) -> None:
+    with pytest.raises(Unreadable, match="day1: no dump file"):
+        land(tmp_path, files)
+
+
+def test_a_day_without_a_folder_is_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="day2: no dump file"):
+        find_dump(str(tmp_path), "day2")
+
+
+@pytest.mark.parametrize("name", ["b.json", "b.jsonl.gz"])
+def test_one_empty_file_makes_the_day_unreadable_by_its_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Unreadable, match=rf"day1/{name}: .*empty"):
+        land(tmp_path, {"a.json": RECORDS, name: b""})
+
+
+def test_the_newest_modification_time_of_the_dump_files_is_the_days(tmp_path: Path) -> None:
+    land(tmp_path, {"a.json": RECORDS, "b.json": RECORDS, "c.txt": b"x"}, {})
+    times = {"a.json": 1_700_000_000.25, "b.json": 1_600_000_000, "c.txt": 1_800_000_000}
+    for name, time in times.items():
+        os.utime(tmp_path / "day1" / name, (time, time))
+    os.utime(tmp_path / "day1" / "_manifest.json", (1_800_000_000, 1_800_000_000))
+    dump = find_dump(str(tmp_path), "day1")
+    assert dump.modified_at == datetime(2023, 11, 14, 22, 13, 20, 250_000)
+
+
+# The manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-11-23T10:00:00Z", datetime(2026, 11, 23, 10)),
+        ("2026-11-23T10:00:00+00:00", datetime(2026, 11, 23, 10)),
+        ("2026-11-23T10:00:00-00:00", datetime(2026, 11, 23, 10)),
+        ("2026-11-23T10:00:00.123456+05:30", datetime(2026, 11, 23, 4, 30, 0, 123456)),
+        ("2026-11-23T23:30:00-08:00", datetime(2026, 11, 24, 7, 30)),
+        ("2026-11-23 10:00Z", datetime(2026, 11, 23, 10)),
+        ("20261123T100000Z", datetime(2026, 11, 23, 10)),
+    ],
+)
+def test_observed_at_is_the_moment_in_utc(tmp_path: Path, text: str, utc: datetime) -> None:
+    assert land(tmp_path, {"a.json": RECORDS}, {"observed_at": text}).observed_at == utc
+
+
+@pytest.mark.parametrize(
+    "observed_at",
+    ["2026-11-23T10:00:00", "2026-11-23", "yesterday", "", "10:00Z", "2026-02-30T10:00:00Z",
+     1_700_000_000, None, True, [], {}, "0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"],
+)  # fmt: skip
+def test_observed_at_without_offset_or_sense_makes_the_day_unreadable(
+    tmp_path: Path, observed_at: Any
+) -> None:
+    with pytest.raises(Unreadable, match=r'day1/_manifest\.json: "observed_at"'):
+        land(tmp_path, {"a.json": RECORDS}, {"observed_at": observed_at})
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b" ", b"{", b"[]", b"null", b"7", b'"text"', b"\xff", b"{}{}", b"[" * 100_000,
+     b'{"n": %s}' % (b"9" * 5000), b'{"files": null}', b'{"files": {}}', b'{"files": "a.json"}',
+     b'{"files": ["a.json"]}', b'{"files": [{}]}', b'{"files": [{"name": 7}]}',
+     b'{"files": [{"name": "a.json", "sha256": 7}]}',
+     b'{"files": [{"name": "a.json", "sha256": null}]}',
+     b'{"files": [{"name": "a.json", "records": "1"}]}',
+     b'{"files": [{"name": "a.json", "records": 1.0}]}',
+     b'{"files": [{"name": "a.json", "records": true}]}'],
+    ids=lambda manifest: ascii(manifest)[:50],
+)  # fmt: skip
+def test_a_broken_manifest_makes_the_day_unreadable(tmp_path: Path, manifest: bytes) -> None:
+    with pytest.raises(Unreadable, match=r"day1/_manifest\.json: "):
+        land(tmp_path, {"a.json": RECORDS}, manifest)
+
+
+def test_a_manifest_may_begin_with_a_byte_order_mark_and_have_further_keys(tmp_path: Path) -> None:
+    dump = land(tmp_path, {"a.json": RECORDS}, b'\xef\xbb\xbf{"by": ["somebody"]}')
+    assert dump.listed is None
+    seal(dump)
+
+
+@pytest.mark.parametrize(
+    ("listed", "named"),
+    [
+        (["a.json", "b.json"], "b.json"),
+        (["a.json", "../day1/a.json"], "../day1/a.json"),
+        ([], "a.json"),
+    ],
+)
+def test_the_manifests_files_are_exactly_those_there(
+    tmp_path: Path, listed: list[str], named: str
+) -> None:
+    manifest = {"files": [{"name": name} for name in listed]}
+    with pytest.raises(Unreadable, match=f"day1/{named}: .*named"):
+        land(tmp_path, {"a.json": RECORDS, "ignored.txt": b"x"}, manifest)
+
+
+@pytest.mark.parametrize("form", [str.lower, str.upper])
+def test_the_seal_accepts_the_digests_that_the_manifest_says(tmp_path: Path, form: Any) -> None:
+    files = {"a.json": RECORDS, "b.json.gz": ZIPPED}
+    said = [
+        {"name": name, "sha256": form(hashlib.sha256(data).hexdigest()), "records": 1}
+        for name, data in files.items()
+    ]
+    seal(land(tmp_path, files, {"files": said}))
+
+
+@pytest.mark.parametrize(
+    "sha256", ["", "0" * 64, hashlib.sha256(RECORDS + b" ").hexdigest(), "no digest"]
+)
+def test_the_seal_refuses_a_file_whose_digest_is_another(tmp_path: Path, sha256: str) -> None:
+    listed = [{"name": "a.json"}, {"name": "b.json", "sha256": sha256}]
+    dump = land(tmp_path, {"a.json": RECORDS, "b.json": RECORDS}, {"files": listed})
+    with pytest.raises(Unreadable, match=r"day1/b\.json: its SHA-256 is"):
+        seal(dump)
+
+
+def test_a_zipped_files_digest_is_that_of_its_bytes_as_they_landed(tmp_path: Path) -> None:
+    said = {"name": "a.json.gz", "sha256": hashlib.sha256(RECORDS).hexdigest()}
+    dump = land(tmp_path, {"a.json.gz": ZIPPED}, {"files": [said]})
+    with pytest.raises(Unreadable):
+        seal(dump)
+
+
+def test_how_many_records_the_manifest_says_is_compared_only_where_they_are_read(
+    tmp_path: Path,
+) -> None:
+    dump = land(tmp_path, {"a.json": RECORDS}, {"files": [{"name": "a.json", "records": 99}]})
+    seal(dump)
+    assert dump.listed == {"a.json": {"name": "a.json", "records": 99}}
+
+
+# The seal
+
+
+def test_the_seal_is_a_function_of_names_and_bytes(tmp_path: Path) -> None:
+    first = seal(land(tmp_path, {"a.json": RECORDS, "b.json": RECORDS}))
+    os.utime(tmp_path / "day1" / "a.json", (1, 1))
+    assert seal(find_dump(str(tmp_path), "day1")) == first
+    assert len(first) == 64
+    seals = {first}
+    seals.add(seal(land(tmp_path, {"a.json": RECORDS + b"\n"})))
+    (tmp_path / "day1" / "b.json").rename(tmp_path / "day1" / "c.json")
+    seals.add(seal(find_dump(str(tmp_path), "day1")))
+    (tmp_path / "day1" / "c.json").unlink()
+    seals.add(seal(find_dump(str(tmp_path), "day1")))
+    assert len(seals) == 4
+
+
+def test_the_content_digest_does_not_depend_on_the_order_of_files() -> None:
+    digests = {"a.json": "1", "b.json": "2"}
+    assert content_digest(digests) == content_digest(dict(reversed(digests.items())))
+    assert content_digest(digests) != content_digest({"a.json": "2", "b.json": "1"})
+
+
+@pytest.mark.parametrize(
+    "content", [b" ", b"\n", b" \t\r\n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"]
+)
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_a_blank_file_makes_the_day_unreadable(
+    tmp_path: Path, content: bytes, is_zipped: bool
+) -> None:
+    name = "b.json.gz" if is_zipped else "b.json"
+    data = gzip.compress(content) if is_zipped else content
+    with pytest.raises(Unreadable, match=rf"day1/{name}: .*blank"):
+        seal(land(tmp_path, {"a.json": RECORDS, name: data}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff", b'["\xe9"]', b'["\xc3', b'["\xed\xa0\x80"]', b'["\xc0\x80"]', b'["\xf5\x80\x80\x80"]',
+     RECORDS.decode().encode("utf-16"), ZIPPED],
+    ids=ascii,
+)  # fmt: skip
+def test_what_is_not_utf8_makes_the_day_unreadable(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(Unreadable, match=r"day1/a\.json: .*not UTF-8"):
+        seal(land(tmp_path, {"a.json": content}))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_a_character_may_lie_over_two_pieces_and_must_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(landing, "_CHUNK", size)
+    text = '["é€😀 \u2028"]'.encode()
+    seal(land(tmp_path, {"a.json": text, "b.json.gz": gzip.compress(text)}))
+    for broken in (text.replace(b"\x82", b"\x28"), text[: text.index(b"\xf0") + 3]):
+        with pytest.raises(Unreadable, match="not UTF-8"):
+            seal(land(tmp_path, {"a.json": broken, "b.json.gz": gzip.compress(broken)}))
+
+
+BROKEN_GZIPS = {
+    "cut in its trailer": ZIPPED[:-1],
+    "cut before its trailer": ZIPPED[:-8],
+    "cut in its middle": ZIPPED[: len(ZIPPED) // 2],
+    "cut in its header": ZIPPED[:5],
+    "only a magic number": b"\x1f\x8b",
+    "one byte": b"\x1f",
+    "not zipped": RECORDS,
+    "a wrong check sum": ZIPPED[:-8] + bytes([ZIPPED[-8] ^ 1]) + ZIPPED[-7:],
+    "a wrong length": ZIPPED[:-4] + bytes([ZIPPED[-4] ^ 1]) + ZIPPED[-3:],
+    "garbage after it": ZIPPED + b"garbage",
+    "one byte after it": ZIPPED + b"\x1f",
+    "a second member cut short": ZIPPED + ZIPPED[:-3],
+    "a second member damaged": ZIPPED + ZIPPED[:-8] + b"\0" * 8,
+    "zlib instead of gzip": zlib.compress(RECORDS),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN_GZIPS.values(), ids=BROKEN_GZIPS.keys())
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_a_broken_gzip_makes_the_day_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, size: int
+) -> None:
+    monkeypatch.setattr(landing, "_CHUNK", size)
+    with pytest.raises(Unreadable, match=r"day1/a\.json\.gz: a broken gzip"):
+        seal(land(tmp_path, {"a.json.gz": data}))
+
+
+def test_a_gzip_of_nothing_is_blank(tmp_path: Path) -> None:
+    for data in (gzip.compress(b""), gzip.compress(b"") * 3):
+        with pytest.raises(Unreadable, match="blank"):
+            seal(land(tmp_path, {"a.json.gz": data}))
+
+
+@given(
+    parts=st.lists(st.binary(max_size=60), min_size=1, max_size=4),
+    repeated=st.integers(1, 300),
+    chunk=st.integers(1, 40),
+    limit=st.integers(1, 64),
+)
+def test_a_gzip_file_is_all_its_members_however_it_is_cut_into_pieces(
+    parts: list[bytes], repeated: int, chunk: int, limit: int
+) -> None:
+    contents = [part * repeated for part in parts]
+    data = b"".join(gzip.compress(content, mtime=0) for content in contents)
+    chunks = (data[at : at + chunk] for at in range(0, len(data), chunk))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landing, "_CHUNK", limit)
+        pieces = list(inflate(chunks, "a.json.gz"))
+    assert b"".join(pieces) == b"".join(contents)
+    assert all(0 < len(piece) <= limit for piece in pieces), "a bomb must not fill the memory"
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_a_gzip_that_is_cut_anywhere_is_never_whole(content: bytes, data: st.DataObject) -> None:
+    zipped = gzip.compress(content, mtime=0)
+    cut = zipped[: data.draw(st.integers(0, len(zipped) - 1))]
+    with pytest.raises(EOFError):
+        list(inflate(iter([cut] if cut else []), "a.json.gz"))

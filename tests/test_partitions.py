@@ -1,0 +1,118 @@
+"""The command line: a day that has landed runs, any other name is refused with what is expected."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from click import UsageError
+
+from agent_roles_dagster.partitions import SYNC_DAY, sync_day_partitions
+from agent_roles_dagster.sync_days import EXPECTED
+
+CHECKOUT = Path(__file__).parents[1]
+RECORDS = [{"id": 10, "agents": [1, 2, 2, "x"]}, {"id": 11, "agents": []}]
+
+
+@pytest.fixture
+def landing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A landing folder where day1 and day12 have landed."""
+    folder = tmp_path / "admin_roles"
+    for day in ("day1", "day12"):
+        (folder / day).mkdir(parents=True)
+        (folder / day / "roles.json").write_text(json.dumps(RECORDS))
+    monkeypatch.setenv("AGENT_ROLES_LANDING", str(folder))
+    return folder
+
+
+# What the command line asks
+
+
+def test_a_landed_day_registers_itself_when_it_is_asked_for(landing: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(2):
+            assert sync_day_partitions.has_partition_key("day12", dynamic_partitions_store=instance)
+        assert instance.get_dynamic_partitions(SYNC_DAY) == ["day12"]
+
+
+def test_a_registered_day_is_known_though_its_folder_is_gone(landing: Path) -> None:
+    shutil.rmtree(landing / "day1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(SYNC_DAY, ["day1"])
+        assert sync_day_partitions.has_partition_key("day1", dynamic_partitions_store=instance)
+
+
+@pytest.mark.parametrize("name", ["day2", "day01", "DAY1", "../day1", "", "day1\n", "2026-02-30"])
+def test_any_other_name_is_refused_and_not_registered(landing: Path, name: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(UsageError) as refused:
+            sync_day_partitions.has_partition_key(name, dynamic_partitions_store=instance)
+        assert instance.get_dynamic_partitions(SYNC_DAY) == []
+    text = str(refused.value)
+    assert EXPECTED in text
+    assert text.endswith("Landed so far: day1, day12")
+
+
+# The command line itself
+
+
+def materialize(
+    sync_day: str, folder: Path, landing: Path, database: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the design's command in the folder, without a DAGSTER_HOME."""
+    env = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    env |= {
+        "AGENT_ROLES_LANDING": str(landing),
+        "AGENT_ROLES_DATABASE_URL": database,
+        "AGENT_ROLES_HOME": str(folder / "home"),
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    command = "asset materialize -m agent_roles_dagster.definitions --select * --partition"
+    return subprocess.run(
+        [sys.executable, "-m", "dagster", *command.split(), sync_day],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["day01", "day7"])
+def test_the_command_refuses_what_has_not_landed_before_anything_is_read(
+    tmp_path: Path, landing: Path, database: str, name: str
+) -> None:
+    (landing / "day1" / "roles.json").write_text("no JSON")
+    ended = materialize(name, tmp_path, landing, database)
+    assert ended.returncode != 0
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert f"{name!r}" in said
+    assert EXPECTED in said
+    assert "Landed so far: day1, day12" in said
+    assert "Traceback" not in said
+    assert "ASSET_MATERIALIZATION" not in said
+    with psycopg.connect(database) as connection:
+        tables = connection.execute("SELECT relname FROM pg_class WHERE relname LIKE 'agent_role%'")
+        assert tables.fetchall() == []
+
+
+def test_the_command_runs_a_landed_day_and_says_what_it_came_to(
+    tmp_path: Path, landing: Path, database: str
+) -> None:
+    shutil.copy(CHECKOUT / "dagster.yaml", tmp_path)
+    ended = materialize("day12", tmp_path, landing, database)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said[-4000:]
+    assert "day12: 4 raw rows = 2 valid pairs + 1 duplicates + 1 invalid; 2 assigned" in said
+    assert "day12: mapping: 2 rows changed, 0 deleted" in said
+    assert "DEBUG" not in said
+    assert len(said.splitlines()) < 60
+    with psycopg.connect(database) as connection:
+        mapping = connection.execute("SELECT agent_id, role_id, status FROM agent_role_mapping")
+        assert sorted(mapping.fetchall()) == [(1, 10, "assigned"), (2, 10, "assigned")]

@@ -1,0 +1,120 @@
+"""The settings: environment variables, each with a default."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_roles_dagster.settings import Guard, InvalidSetting, Settings
+
+NUMBERS = {
+    "AGENT_ROLES_CONNECTIONS": 1,
+    "AGENT_ROLES_HOLD_MIN_PREVIOUS": 1,
+    "AGENT_ROLES_HOLD_MIN_REMOVALS": 1,
+    "AGENT_ROLES_HOLD_SHARE": 0,
+    "AGENT_ROLES_KEEP_DAYS": 0,
+}
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_env({})
+    assert settings.guard == Guard(10, 100, 0.20)
+    assert settings.connections == 8
+    assert settings.keep_days == 0
+    assert settings.database_url is None
+    assert settings.spark_master == "local[*]"
+    assert settings.spark_conf == {}
+    assert settings.home.is_absolute()
+    assert Path(settings.landing).is_dir(), "the sample that comes with the package"
+
+
+def test_an_empty_variable_is_like_none() -> None:
+    names = ("LANDING", "DATABASE_URL", "HOME", "SPARK_MASTER")
+    env = {**{f"AGENT_ROLES_{name}": "" for name in names}, **dict.fromkeys(NUMBERS, "")}
+    assert Settings.from_env(env) == Settings.from_env({})
+
+
+def test_every_setting_can_be_given() -> None:
+    settings = Settings.from_env(
+        {
+            "AGENT_ROLES_LANDING": "s3://bucket/admin_roles",
+            "AGENT_ROLES_DATABASE_URL": "postgresql://somewhere/roles",
+            "AGENT_ROLES_HOME": "/var/lib/agent-roles",
+            "AGENT_ROLES_SPARK_MASTER": "sc://spark:15002",
+            "AGENT_ROLES_CONNECTIONS": "3",
+            "AGENT_ROLES_HOLD_MIN_PREVIOUS": "5",
+            "AGENT_ROLES_HOLD_MIN_REMOVALS": "7",
+            "AGENT_ROLES_HOLD_SHARE": "0.35",
+            "AGENT_ROLES_KEEP_DAYS": "30",
+        }
+    )
+    assert settings == Settings(
+        landing="s3://bucket/admin_roles",
+        database_url="postgresql://somewhere/roles",
+        home=Path("/var/lib/agent-roles"),
+        spark_master="sc://spark:15002",
+        spark_conf={},
+        connections=3,
+        guard=Guard(5, 7, 0.35),
+        keep_days=30,
+    )
+
+
+def test_the_home_may_start_with_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    settings = Settings.from_env({"AGENT_ROLES_HOME": "~/roles"})
+    assert settings.home == Path("/home/somebody/roles")
+
+
+def test_spark_settings_have_two_underscores_for_each_dot() -> None:
+    prefix = "AGENT_ROLES_SPARK_CONF_"
+    settings = Settings.from_env(
+        {
+            f"{prefix}sql__shuffle__partitions": "7",
+            f"{prefix}hadoop__fs__s3a__access.key": "k",
+            f"{prefix}my_own": "a__b",
+            "SPARK_CONF_other": "x",
+        }
+    )
+    assert settings.spark_conf == {
+        "spark.sql.shuffle.partitions": "7",
+        "spark.hadoop.fs.s3a.access.key": "k",
+        "spark.my_own": "a__b",
+    }
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "text", ["abc", " ", "-1", "nan", "inf", "-inf", "1e400", "9" * 5000, "8x"], ids=lambda t: t[:6]
+)
+def test_what_is_no_number_or_out_of_range_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({name: text})
+    assert name in str(refused.value)
+    assert f"from {NUMBERS[name]} " in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name != "AGENT_ROLES_HOLD_SHARE"])
+def test_a_count_is_no_fraction(name: str) -> None:
+    with pytest.raises(InvalidSetting):
+        Settings.from_env({name: "1.5"})
+
+
+@pytest.mark.parametrize(("name", "least"), NUMBERS.items())
+def test_the_least_allowed_value_is_allowed(name: str, least: int) -> None:
+    Settings.from_env({name: str(least)})
+
+
+@pytest.mark.parametrize("text", ["20", "1.01", "100"])
+def test_a_share_beyond_the_whole_is_refused(text: str) -> None:
+    # Somebody who means 20 % and writes 20 would otherwise have no guard at all.
+    with pytest.raises(InvalidSetting):
+        Settings.from_env({"AGENT_ROLES_HOLD_SHARE": text})
+
+
+def test_the_environment_of_the_process_is_read_when_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_LANDING", "/one")
+    assert Settings.from_env().landing == "/one"
+    monkeypatch.setenv("AGENT_ROLES_LANDING", "/two")
+    assert Settings.from_env().landing == "/two"

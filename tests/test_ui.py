@@ -1,0 +1,76 @@
+"""A person with a browser: the days that landed show up, a day is materialised, its checks read."""
+
+import shutil
+from pathlib import Path
+
+import psycopg
+import pytest
+
+playwright = pytest.importorskip("playwright", reason="the playwright package is not installed")
+
+from tests.dagster_ui import DagsterUi, browser_page, chromium, dagster_dev  # noqa: E402
+from tests.test_sample import SAMPLE  # noqa: E402
+
+STAGING_CHECKS = {
+    "agent_id_is_not_null",
+    "role_id_is_not_null",
+    "status_is_not_null",
+    "status_is_known",
+    "no_pair_twice",
+    "conservation",
+    "no_removals_beside_invalid_records",
+}
+SUSPECT = "no_removals_beside_invalid_records"
+
+
+@pytest.mark.timeout(1800)
+def test_landed_days_are_materialised_and_checked_in_the_browser(
+    tmp_path: Path, database: str
+) -> None:
+    executable = chromium()
+    if executable is None:
+        pytest.skip("there is no Chromium here: install one, or set CHROMIUM to its path")
+    landing = tmp_path / "admin_roles"
+    shutil.copytree(SAMPLE, landing)
+    (landing / "day04").mkdir()  # a leading zero: no sync day
+    (landing / "notes").mkdir()
+    settings = {"AGENT_ROLES_LANDING": str(landing), "AGENT_ROLES_DATABASE_URL": database}
+    with (
+        dagster_dev(tmp_path / "dagster_home", **settings) as url,
+        browser_page(executable) as page,
+    ):
+        ui = DagsterUi(page, url)
+        ui.wait_until_offered(["day1", "day2", "day3"])
+
+        ui.materialise("day1")
+        assert mapping_counts(database) == {"assigned": 15}
+        ui.materialise("day2")
+        assert mapping_counts(database) == {"assigned": 14, "removed": 4}
+
+        assert_checks_show_each_day(ui)
+
+        shutil.copytree(landing / "day3", landing / "day4")
+        ui.wait_until_offered(["day1", "day2", "day3", "day4"])
+
+
+def assert_checks_show_each_day(ui: DagsterUi) -> None:
+    """Day 2, the last one, has warnings; day 1 beside it has the results that it had."""
+    statuses = ui.check_statuses("stg_agent_roles")
+    assert statuses.keys() == STAGING_CHECKS
+    assert {name for name, status in statuses.items() if status == "Failed"} == {SUSPECT}
+    assert ui.check_statuses("agent_role_pipeline_errors") == {"no_invalid_rows": "Failed"}
+    assert set(ui.check_statuses("agent_role_mapping").values()) == {"Succeeded"}
+    for day, status, removals in (("day1", "Passed", 0), ("day2", "Failed", 1)):
+        shown = ui.open_check("stg_agent_roles", SUSPECT, day).inner_text()
+        assert f"\n{status}\n" in shown
+        assert f"removals\n{removals}\n" in shown
+    for day, sum_of_rows in (("day1", "22 = 22"), ("day2", "19 = 19")):
+        shown = ui.open_check("stg_agent_roles", "conservation", day).inner_text()
+        assert "\nPassed\n" in shown
+        assert f"raw rows = valid pairs + duplicates + invalid rows\n{sum_of_rows}\n" in shown
+
+
+def mapping_counts(database: str) -> dict[str, int]:
+    with psycopg.connect(database) as connection:
+        query = "SELECT status, count(*) FROM agent_role_mapping GROUP BY status"
+        return dict(connection.execute(query).fetchall())
