@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import msgspec
 import pyarrow as pa
 
@@ -77,10 +76,11 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
 
     The row of kind "file" has in `problem` a JSON object: name, sha256, records, rows.
     """
-    rows = _Rows(file.name)
+    name = _text(file.name)
+    rows = _Rows(name)
     digest = hashlib.sha256()
     try:
-        with fsspec.open(file.url, "rb") as stream:
+        with file.open() as stream:
             chunks = _content(inflate(hashed(stream, digest), file.name))
             is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
             for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
@@ -88,12 +88,12 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
                     yield from rows.flush()
     except Unreadable as error:
         yield from rows.flush()
-        yield _note("unreadable", f"{sync_day}/{file.name}: {error}")
+        yield _note("unreadable", f"{sync_day}/{name}: {error}")
         return
     except Exception as error:
         # Damaged gzip, a lost connection to the store: whatever it is, the day was not read.
         yield from rows.flush()
-        yield _note("unreadable", f"{sync_day}/{file.name}: {type(error).__name__}: {error}")
+        yield _note("unreadable", f"{sync_day}/{name}: {type(error).__name__}: {error}")
         return
     yield from rows.flush()
     summary = {
@@ -113,8 +113,7 @@ def raw_record(
     What JSONB can't hold to the letter stands, as its exact text, under `entry_text` or
     `record_text` instead of `entry` or `record`; a NUL in it is written \\u0000.
     """
-    # A file name that is not UTF-8 has lone surrogates here.
-    name = file.encode("utf-8", "backslashreplace").decode()
+    name = _text(file)
     parts = [f'"file": {json.dumps(name)}', f'"record_no": {record_no}']
     if entry_no is not None:
         parts.append(f'"entry_no": {entry_no}')
@@ -126,6 +125,11 @@ def raw_record(
         else:
             parts.append(f'"{key}_text": {json.dumps(text.replace(chr(0), chr(92) + "u0000"))}')
     return "{" + ", ".join(parts) + "}"
+
+
+def _text(name: str) -> str:
+    """A file's name as text: one that is not UTF-8 has lone surrogates, which no column takes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _content(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -251,12 +255,15 @@ class _Rows:
             return
         _require_utf8(line)
         line = line.strip(b" \t\r\n")
+        before = self.records, len(self._agents), len(self._others)
         try:
             if line[:1] != b"{":
                 check(line)
             self.add_record(line, number)
         except NotJson:
-            self.records += 1
+            # Nested to the limit, a line may break only after some of its rows were added.
+            self.records = before[0] + 1
+            del self._agents[before[1] :], self._roles[before[1] :], self._others[before[2] :]
             self._row(None, None, None, BROKEN_LINE, number, line)
 
     def add_record(self, record: bytes, number: int) -> None:

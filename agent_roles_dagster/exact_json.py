@@ -15,7 +15,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BLANK = re.compile(r"[ \t\n\r]*")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 # JSONB holds a number as NUMERIC: at most 131072 digits before the point and 16383 after it.
-_NUMERIC_DIGITS = 16000
+_NUMERIC_DIGITS = 16_000
 
 
 class NotJson(ValueError):
@@ -128,7 +128,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_vast(number: str) -> int:
     digits, _, exponent = number.lower().partition("e")
-    if len(digits) > _NUMERIC_DIGITS or len(exponent) > 5 or abs(int(exponent or 0)) > 10_000:
+    if len(exponent) > 6 or len(digits) + abs(int(exponent or 0)) > _NUMERIC_DIGITS:
         raise ValueError("a number beyond NUMERIC")
     return 0
 

@@ -1,5 +1,7 @@
 """When a day is too implausible to be staged: a missing page must never look like removals."""
 
+from decimal import Decimal
+
 from agent_roles_dagster.settings import Guard
 
 
@@ -18,7 +20,9 @@ def why_held(
         return f"it has no records at all, and the previous day had {previous:,} assignments"
     if assigned == 0 and previous >= limits.min_previous:
         return f"it has no assignment left, and the previous day had {previous:,}"
-    if removals >= limits.min_removals and removals > limits.max_removed_share * previous:
+    # As a decimal, since 29 is not more than 29 % of 100.
+    most = Decimal(str(limits.max_removed_share)) * previous
+    if removals >= limits.min_removals and removals > most:
         return (
             f"it would remove {removals:,} of the previous day's {previous:,} assignments"
             f" ({removals / previous:.0%}; held from {limits.min_removals:,} and more than"

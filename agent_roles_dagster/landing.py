@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-import fsspec
 from fsspec.core import url_to_fs
 
 from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, is_sync_day
@@ -30,11 +29,21 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class DumpFile:
-    """One file of a day's dump: its name in the day's folder, where to open it, its bytes."""
+    """One file of a day's dump: its name in the day's folder, its bytes, and where it is.
+
+    The place is in two parts, since a name may hold what means something in a URL.
+    """
 
     name: str
-    url: str
     size: int
+    landing: str
+    path: str
+
+    def open(self) -> BinaryIO:
+        """The file, for reading."""
+        fs, _ = url_to_fs(self.landing)
+        stream: BinaryIO = fs.open(self.path, "rb")
+        return stream
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ def landed_days(landing: str) -> list[str]:
         entries = fs.ls(root, detail=True, refresh=True)
     except FileNotFoundError:
         return []
-    names = (_name(entry) for entry in entries if entry["type"] == "directory")
+    names = (_name(entry) for entry in entries if _is_folder(fs, entry))
     return sorted(filter(is_sync_day, names), key=day_number)
 
 
@@ -101,13 +110,14 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
     try:
-        entries = [e for e in fs.ls(folder, detail=True, refresh=True) if e["type"] == "file"]
+        listed_there = fs.ls(folder, detail=True, refresh=True)
+        entries = [entry for entry in listed_there if not _is_folder(fs, entry)]
     except FileNotFoundError:
         entries = []
     dumped = sorted((e for e in entries if is_dump_file(_name(e))), key=_name)
     if not dumped:
         raise Unreadable(f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed")
-    files = tuple(DumpFile(_name(e), fs.unstrip_protocol(e["name"]), e["size"]) for e in dumped)
+    files = tuple(DumpFile(_name(e), e["size"], landing, e["name"]) for e in dumped)
     if empty := next((f for f in files if f.size == 0), None):
         raise Unreadable(f"{sync_day}/{empty.name}: the file is empty")
     manifest: dict[str, Any] = {}
@@ -168,13 +178,17 @@ def check_digests(dump: Dump, digests: Mapping[str, str]) -> None:
 def content_digest(digests: Mapping[str, str]) -> str:
     """One digest for a dump, from its files' SHA-256 by name."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _file_digest(sync_day: str, file: DumpFile) -> str:
     digest = hashlib.sha256()
     where = f"{sync_day}/{file.name}"
-    with fsspec.open(file.url, "rb") as stream:
+    try:
+        stream = file.open()
+    except OSError as error:
+        raise Unreadable(f"{where}: can't be opened ({type(error).__name__})") from error
+    with stream:
         decoder = codecs.getincrementaldecoder("utf-8")()
         blank = True
         try:
@@ -262,12 +276,22 @@ def _utc(text: Any, refuse: Any) -> datetime:
         raise refuse(f'"observed_at" is no ISO 8601 time ({error})') from error
     if moment.tzinfo is None:
         raise refuse('"observed_at" has no offset from UTC')
-    return moment.astimezone(UTC).replace(tzinfo=None)
+    try:
+        return moment.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError as error:
+        raise refuse('"observed_at" is out of range') from error
 
 
 def _modified(fs: Any, entry: Mapping[str, Any]) -> datetime:
     moment: datetime = fs.modified(entry["name"])
     return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _is_folder(fs: Any, entry: Mapping[str, Any]) -> bool:
+    """Whether it is a folder, or a link to one; any other link is a file, even to nothing."""
+    if entry["type"] in ("file", "directory"):
+        return bool(entry["type"] == "directory")
+    return bool(fs.isdir(entry["name"]))
 
 
 def _name(entry: Mapping[str, Any]) -> str:

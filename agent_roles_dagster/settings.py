@@ -78,19 +78,21 @@ class Settings:
             guard=Guard(
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_PREVIOUS", Guard.min_previous, least=1)),
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_REMOVALS", Guard.min_removals, least=1)),
-                _number(env, "AGENT_ROLES_HOLD_SHARE", Guard.max_removed_share, least=0),
+                _number(env, "AGENT_ROLES_HOLD_SHARE", Guard.max_removed_share, least=0, most=1),
             ),
             keep_days=int(_number(env, "AGENT_ROLES_KEEP_DAYS", 0, least=0)),
         )
 
 
-def _number(env: Mapping[str, str], name: str, default: float, least: int) -> float:
+def _number(
+    env: Mapping[str, str], name: str, default: float, least: int, most: int = 2**31 - 1
+) -> float:
     text = env.get(name) or str(default)
     kind = float if isinstance(default, float) else int
     try:
         value = kind(text)
     except ValueError:
         value = least - 1
-    if not least <= value < 2**31:
-        raise InvalidSetting(f"{name}={text!r}: a number from {least} on is expected")
+    if not least <= value <= most:
+        raise InvalidSetting(f"{name}={text!r}: a number from {least} to {most} is expected")
     return value

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "dagster", "asset", "materialize"]
@@ -31,10 +31,8 @@ def start(sync_day: str, env: dict[str, str], log: Path) -> subprocess.Popen[byt
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL the whole process group: the command, its JVM, its Python workers."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

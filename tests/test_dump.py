@@ -53,7 +53,7 @@ def read(folder: Path, content: str | bytes, name: str = "a.json") -> Read:
     data = content if isinstance(content, bytes) else content.encode()
     path = folder / name
     path.write_bytes(data)
-    batches = read_file("day1", DumpFile(name, path.as_uri(), len(data)))
+    batches = read_file("day1", DumpFile(name, len(data), str(folder), str(path)))
     *rows, last = [row for batch in batches for row in batch.to_pylist()]
     assert all(row["kind"] == "row" for row in rows)
     if last["kind"] == "unreadable":
@@ -226,7 +226,7 @@ def test_a_gzip_that_is_cut_short_is_unreadable(tmp_path: Path, name: str, cut: 
 
 
 def test_a_file_that_went_away_is_unreadable(tmp_path: Path) -> None:
-    file = DumpFile("a.json", (tmp_path / "a.json").as_uri(), 5)
+    file = DumpFile("a.json", 5, str(tmp_path), str(tmp_path / "a.json"))
     ((row,),) = (batch.to_pylist() for batch in read_file("day1", file))
     assert row["kind"] == "unreadable"
     assert row["problem"].startswith("day1/a.json: FileNotFoundError")

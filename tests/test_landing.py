@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,19 +158,14 @@ def test_a_dump_is_the_files_directly_in_the_days_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name",
     ["a*.json", "[a].json", "a?b.json", "a#b.json", "a%20b.json", "a b.json", "~.json", "é{1}.json",
-     "$HOME.json", "a\nb.json", "a:b.json"],
+     "$HOME.json", "a\nb.json", "a:b.json", "a::b.json", "simplecache::a.json",
+     os.fsdecode(b"\xff.json")],
 )  # fmt: skip
 def test_a_dump_files_name_is_taken_literally(tmp_path: Path, name: str) -> None:
     dump = land(tmp_path, {name: RECORDS})
-    with fsspec.open(dump.files[0].url, "rb") as stream:
+    with dump.files[0].open() as stream:
         assert stream.read() == RECORDS
     seal(dump)
-
-
-@pytest.mark.parametrize("name", [b"\xff.json", b"a::b.json", b"simplecache::a.json"])
-def test_a_name_that_cant_be_opened_makes_the_day_unreadable(tmp_path: Path, name: bytes) -> None:
-    with pytest.raises(Unreadable, match="day1/"):
-        seal(land(tmp_path, {os.fsdecode(name): RECORDS}))
 
 
 def test_a_file_that_is_a_link_is_part_of_the_dump(tmp_path: Path) -> None:
