@@ -50,7 +50,7 @@ def raw_roles(
         dump = find_dump(landing, sync_day)
         digest = seal(dump)
     except (Unreadable, InvalidSyncDay) as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error) from None
     size = sum(file.size for file in dump.files)
     context.log.info(f"{sync_day}: {len(dump.files)} files, {size:,} bytes")
     return dg.MaterializeResult(
@@ -142,15 +142,15 @@ def stage_agent_roles(
             say=context.log.info,
         )
     except Held as error:
-        raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from error
+        raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from None
     except Pruned as error:
-        raise dg.Failure(str(error), {"outcome": "pruned"}, allow_retries=False) from error
+        raise dg.Failure(str(error), {"outcome": "pruned"}, allow_retries=False) from None
     except (Unreadable, InvalidSyncDay) as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error) from None
     versus = f" since {staged.previous_day}" if staged.previous_day else ""
     context.log.info(
         f"{sync_day}: {staged.raw_rows:,} raw rows = {staged.valid_pairs:,} valid pairs"
-        f" + {staged.duplicates:,} duplicates + {staged.invalid_rows:,} invalid;"
+        f" + {staged.duplicates:,} duplicate + {staged.invalid_rows:,} invalid;"
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}"
     )
     yield dg.MaterializeResult(
@@ -201,7 +201,7 @@ def agent_role_mapping(
             keep_days=agent_roles.settings().keep_days,
         )
     except NotApplied as error:
-        raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from error
+        raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from None
     context.log.info(
         f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted"
     )

@@ -31,7 +31,14 @@ def connect(url: str) -> Iterator[Connection]:
     Raises:
         psycopg.OperationalError: the database can't be reached.
     """
-    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+    try:
+        opened = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+    except psycopg.OperationalError as error:
+        raise psycopg.OperationalError(
+            f"{error}. Nothing was changed. AGENT_ROLES_DATABASE_URL says which database is used;"
+            " without it, it is the embedded one"
+        ) from None
+    with opened as connection:
         connection.execute("SET client_min_messages = warning")
         if not one(connection, "SELECT to_regclass('agent_role_history') IS NOT NULL AS there"):
             run_file(connection, "010_schema")

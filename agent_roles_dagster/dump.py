@@ -52,6 +52,7 @@ _ROWS_PER_BATCH = 65_536
 _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _BIGINT = range(-(2**63), 2**63)
 
@@ -142,10 +143,10 @@ def _content(chunks: Iterator[bytes]) -> Iterator[bytes]:
             if len(head) < len(_BOM):
                 continue
             chunk = head.removeprefix(_BOM)
-        blank = blank and not chunk.strip()
+        blank = blank and not chunk.strip(_BLANKS)
         yield chunk
     if len(head) < len(_BOM):
-        blank = not head.strip()
+        blank = not head.strip(_BLANKS)
         yield head
     if blank:
         raise Unreadable("the file is blank")
@@ -191,7 +192,7 @@ def document_records(text: bytes) -> list[bytes]:
         NotJson: the text is no JSON.
         Unreadable: it is JSON, but no dump.
     """
-    first = text.lstrip(b" \t\r\n")[:1]
+    first = text.lstrip(_BLANKS)[:1]
     if first == b"[":
         return elements(text)
     if first != b"{":
@@ -208,14 +209,13 @@ def document_records(text: bytes) -> list[bytes]:
         or {"id", "role_id"} <= keys
     ):
         return [text]
-    lists = [key for key in _LIST_ENVELOPES if parts.get(key, b"")[:1] == b"["]
-    if len(lists) > 1:
-        raise Unreadable(f"no dump: both {lists[0]!r} and {lists[1]!r} hold a list of records")
-    if lists:
-        return elements(parts[lists[0]])
-    for key in _OBJECT_ENVELOPES:
-        if parts.get(key, b"")[:1] == b"{":
-            return [parts[key]]
+    for envelopes, opening in ((_LIST_ENVELOPES, b"["), (_OBJECT_ENVELOPES, b"{")):
+        found = [key for key in envelopes if parts.get(key, b"")[:1] == opening]
+        if len(found) > 1:
+            raise Unreadable(f"no dump: both {found[0]!r} and {found[1]!r} hold records")
+        if found:
+            content = parts[found[0]]
+            return elements(content) if opening == b"[" else [content]
     if names:
         return [text]
     raise Unreadable("no dump: an object without records, such as an API's error message")
@@ -251,10 +251,10 @@ class _Rows:
 
     def add_line(self, line: bytes, number: int) -> None:
         """The rows of a line of JSON Lines; none if it is blank."""
-        if not line.strip():
+        line = line.strip(_BLANKS)
+        if not line:
             return
         _require_utf8(line)
-        line = line.strip(b" \t\r\n")
         before = self.records, len(self._agents), len(self._others)
         try:
             if line[:1] != b"{":
@@ -331,7 +331,7 @@ class _Rows:
         entries = elements(listed)
         if not entries:
             return
-        rest = without(record, key)
+        rest = without(record, key).decode()
         first, second = ("id", "agent_id") if side == "role" else ("role_id", "id")
         for entry_no, entry in enumerate(entries, start=1):
             other: bytes | None = entry
@@ -350,7 +350,7 @@ class _Rows:
         status: bytes | None,
         problem: str | None,
         number: int,
-        record: bytes,
+        record: bytes | str,
         entry_no: int | None = None,
         entry: bytes | None = None,
     ) -> None:
@@ -366,7 +366,7 @@ class _Rows:
                     "record_no": number,
                     "entry_no": entry_no,
                     "entry": None if entry is None else entry.decode(),
-                    "record": record.decode(),
+                    "record": record if isinstance(record, str) else record.decode(),
                 },
             }
         )

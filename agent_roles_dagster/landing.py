@@ -105,7 +105,7 @@ def find_dump(landing: str, sync_day: str) -> Dump:
 
     Raises:
         Unreadable: no file landed, a file has no bytes, or the manifest is broken or names
-            files that are not there.
+            files that are not there. Files that it does not name are part of the dump, too.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
@@ -129,8 +129,6 @@ def find_dump(landing: str, sync_day: str) -> Dump:
         there = {f.name for f in files}
         if missing := sorted(listed.keys() - there):
             raise Unreadable(f"{sync_day}/{missing[0]}: named in {MANIFEST}, but not there")
-        if extra := sorted(there - listed.keys()):
-            raise Unreadable(f"{sync_day}/{extra[0]}: not named among the files of {MANIFEST}")
     modified = max(_modified(fs, entry) for entry in dumped)
     return Dump(sync_day, files, manifest.get("observed_at"), modified, listed)
 
@@ -226,7 +224,11 @@ def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     started = False
     for chunk in chunks:
         while chunk:
-            if member.eof:  # a gzip file may be several members one after the other
+            if member.eof:
+                # Several members may stand one after the other, and zeros after the last.
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
                 member, started = zlib.decompressobj(wbits=31), False
             piece = member.decompress(chunk, _CHUNK)
             started = True
@@ -257,6 +259,8 @@ def _manifest(where: str, content: bytes) -> dict[str, Any]:
     files = manifest.get("files", [])
     if not isinstance(files, list) or not all(_is_file_entry(entry) for entry in files):
         raise refuse('"files" must be a list of {"name", "sha256", "records"}')
+    if len({entry["name"] for entry in files}) < len(files):
+        raise refuse('"files" names a file twice')
     return manifest
 
 

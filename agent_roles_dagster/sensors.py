@@ -21,6 +21,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     known = set(context.instance.get_dynamic_partitions(SYNC_DAY))
     if new := [day for day in landed_days(landing) if day not in known]:
         return dg.SensorResult(
-            dynamic_partitions_requests=[sync_day_partitions.build_add_request(new)]
+            dynamic_partitions_requests=[sync_day_partitions.build_add_request(new)],
+            skip_reason=f"Registered {', '.join(new)}",
         )
     return dg.SkipReason(f"No new sync day under {landing}")
