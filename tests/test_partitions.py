@@ -109,7 +109,7 @@ def test_the_command_runs_a_landed_day_and_says_what_it_came_to(
     ended = materialize("day12", tmp_path, landing, database)
     said = ended.stdout + ended.stderr
     assert ended.returncode == 0, said[-4000:]
-    assert "day12: 4 raw rows = 2 valid pairs + 1 duplicates + 1 invalid; 2 assigned" in said
+    assert "day12: 4 raw rows = 2 valid pairs + 1 duplicate + 1 invalid; 2 assigned" in said
     assert "day12: mapping: 2 rows changed, 0 deleted" in said
     assert "DEBUG" not in said
     assert len(said.splitlines()) < 60
