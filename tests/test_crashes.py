@@ -22,6 +22,7 @@ from tests.worlds import TABLES, Tables, tables, write_day
 
 KILLS = int(os.environ.get("AGENT_ROLES_TEST_KILLS", "60"))
 DAYS = ("day1", "day2", "day3")
+pytestmark = pytest.mark.timeout(600 + 40 * KILLS)
 # day2 lands again and again, as one or the other of these.
 VERSIONS = (2, 20)
 
