@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
-from agent_roles_dagster.landing import Unreadable, find_dump, require_landed, seal
+from agent_roles_dagster.landing import Unreadable, find_dump, require_landed, seal, shown
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource, spark_session
@@ -56,7 +56,7 @@ def raw_roles(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
         metadata={
-            "dagster/uri": f"{landing}/{sync_day}",
+            "dagster/uri": f"{shown(landing)}/{sync_day}",
             "files": len(dump.files),
             "bytes": size,
             "digest": digest,

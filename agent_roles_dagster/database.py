@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from agent_roles_dagster.embedded_postgres import running_server
-from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.settings import InvalidSetting, Settings
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -29,8 +29,10 @@ def connect(url: str) -> Iterator[Connection]:
     """An autocommitting connection to a database in which the schema exists.
 
     Raises:
+        InvalidSetting: the URL is none.
         psycopg.OperationalError: the database can't be reached.
     """
+    _require_url(url)
     try:
         opened = psycopg.connect(url, autocommit=True, row_factory=dict_row)
     except psycopg.OperationalError as error:
@@ -43,6 +45,20 @@ def connect(url: str) -> Iterator[Connection]:
         if not one(connection, "SELECT to_regclass('agent_role_history') IS NOT NULL AS there"):
             run_file(connection, "010_schema")
         yield connection
+
+
+def _require_url(url: str) -> None:
+    """Refuse what is no libpq URL, without quoting it: it may hold a password."""
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+        is_plain = url.partition("://")[2].partition("/")[0].count("@") <= 1
+    except psycopg.ProgrammingError:
+        is_plain = False
+    if not is_plain:
+        raise InvalidSetting(
+            "AGENT_ROLES_DATABASE_URL is no libpq URL like postgresql://user:password@host/database;"
+            " in a password, %, @, / and : are written %25, %40, %2F and %3A"
+        )
 
 
 @cache

@@ -51,6 +51,8 @@ BROKEN_LINE = "the line is no JSON"
 _ROWS_PER_BATCH = 65_536
 _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
+# An API's error message may have an id, of the request; a role that says no holders has not these.
+_ERROR_KEYS = {"code", "error", "errors", "message"}
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
 _BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -209,14 +211,14 @@ def document_records(text: bytes) -> list[bytes]:
         or {"id", "role_id"} <= keys
     ):
         return [text]
-    for envelopes, opening in ((_LIST_ENVELOPES, b"["), (_OBJECT_ENVELOPES, b"{")):
-        found = [key for key in envelopes if parts.get(key, b"")[:1] == opening]
-        if len(found) > 1:
-            raise Unreadable(f"no dump: both {found[0]!r} and {found[1]!r} hold records")
-        if found:
-            content = parts[found[0]]
-            return elements(content) if opening == b"[" else [content]
-    if names:
+    found = [key for key in _LIST_ENVELOPES if parts.get(key, b"")[:1] == b"["]
+    found += [key for key in _OBJECT_ENVELOPES if parts.get(key, b"")[:1] == b"{"]
+    if len(found) > 1:
+        raise Unreadable(f"no dump: both {found[0]!r} and {found[1]!r} hold records")
+    if found:
+        content = parts[found[0]]
+        return elements(content) if content[:1] == b"[" else [content]
+    if names and not keys & _ERROR_KEYS:
         return [text]
     raise Unreadable("no dump: an object without records, such as an API's error message")
 

@@ -6,6 +6,7 @@ What is in the files is `dump`'s affair; here they are bytes.
 import codecs
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,11 @@ class Dump:
     listed: Mapping[str, Mapping[str, Any]] | None
 
 
+def shown(landing: str) -> str:
+    """The landing folder for the user's eyes: a URL's user and password are left out."""
+    return re.sub(r"//[^/]*@", "//", landing)
+
+
 def landed_days(landing: str) -> list[str]:
     """The sync days that have a folder under `landing`, in their order."""
     fs, root = url_to_fs(landing)
@@ -95,9 +101,11 @@ def require_landed(landing: str, sync_day: str) -> None:
 
 def _landed_sentence(landing: str) -> str:
     days = landed_days(landing)
-    shown = ", ".join(days[-10:]) if days else "none"
+    last = ", ".join(days[-10:]) if days else "none"
     before = f"{len(days) - 10} earlier ones, " if len(days) > 10 else ""
-    return f"Expected: {EXPECTED}, with a folder under {landing}. Landed so far: {before}{shown}"
+    return (
+        f"Expected: {EXPECTED}, with a folder under {shown(landing)}. Landed so far: {before}{last}"
+    )
 
 
 def find_dump(landing: str, sync_day: str) -> Dump:

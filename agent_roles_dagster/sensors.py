@@ -5,7 +5,7 @@ https://docs.dagster.io/guides/automate/sensors
 
 import dagster as dg
 
-from agent_roles_dagster.landing import landed_days
+from agent_roles_dagster.landing import landed_days, shown
 from agent_roles_dagster.partitions import SYNC_DAY, sync_day_partitions
 from agent_roles_dagster.settings import Settings
 
@@ -24,4 +24,4 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
             dynamic_partitions_requests=[sync_day_partitions.build_add_request(new)],
             skip_reason=f"Registered {', '.join(new)}",
         )
-    return dg.SkipReason(f"No new sync day under {landing}")
+    return dg.SkipReason(f"No new sync day under {shown(landing)}")

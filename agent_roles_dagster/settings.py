@@ -50,7 +50,7 @@ class Settings:
     database_url: str | None = field(repr=False)  # may hold a password
     home: Path
     spark_master: str
-    spark_conf: Mapping[str, str]
+    spark_conf: Mapping[str, str] = field(repr=False)  # may hold secrets
     connections: int
     guard: Guard
     keep_days: int

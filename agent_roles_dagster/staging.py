@@ -58,13 +58,14 @@ class LostRows(RuntimeError):
 
 @dataclass(frozen=True)
 class StagedDay:
-    """What staging a day came to; the counts are rows or distinct pairs."""
+    """What staging a day came to; the counts are rows or distinct pairs, `content` is JSON."""
 
     sync_day: str
     previous_day: str | None
     previous_assigned: int
     digest: str
     files: int
+    content: str
     observed_at: datetime
     records: int
     raw_rows: int
@@ -229,6 +230,7 @@ def _checked(
         previous_assigned=counts["in_previous"],
         digest=digest,
         files=len(files),
+        content=json.dumps(files),
         observed_at=observed_at,
         records=sum(file["records"] for file in files),
         raw_rows=raw_rows,
@@ -276,7 +278,8 @@ def _publish(
             """
             INSERT INTO agent_roles_load_day VALUES (
                 %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
-                %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s, %(duplicates)s,
+                %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
+                %(duplicates)s,
                 %(invalid_rows)s, %(assigned)s, %(removed)s, %(loaded_at)s, %(run_id)s,
                 %(accepted_reason)s, %(held_reason)s
             )

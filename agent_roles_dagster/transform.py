@@ -124,7 +124,9 @@ def _flagged(snapshots: DataFrame) -> DataFrame:
         return F.coalesce(here, F.lit(False))
 
     is_old = F.col("snapshot") == OLD
-    return snapshots.select(
+    # Only somebody else can have staged a row without an id; it says nothing of another day.
+    has_ids = F.col("agent_id").isNotNull() & F.col("role_id").isNotNull()
+    return snapshots.where(is_old | has_ids).select(
         F.lit("row").alias("kind"),
         "agent_id",
         "role_id",
@@ -154,6 +156,8 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
     change = _change(in_day, in_previous)
     next_change = _change(next_assigned, in_day)
     old_next_change = F.when(next_assigned & ~old_in_day, ASSIGNED).when(next_removed, REMOVED)
+    # What a corrected day adds or takes away is compared anew, whatever the changes say of it.
+    is_mended = F.lit(was_staged) & ~is_kept & (status.isNotNull() | (F.col("old_rows") > 0))
     is_pair = (F.col("kind") == "row") & F.col("message").isNull()
     removed_next = next_change.eqNullSafe(REMOVED)
     return grouped.select(
@@ -164,7 +168,7 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
         F.when(is_pair & ~is_kept, status).alias("stage"),
         (is_pair & (F.col("old_rows") > 0) & ~is_kept).alias("unstage"),
         change.alias("change"),
-        (is_pair & ~change.eqNullSafe(old_change)).alias("is_changed"),
+        (is_pair & (~change.eqNullSafe(old_change) | is_mended)).alias("is_changed"),
         *(
             (F.lit(has_next) & is_pair & flag).alias(name)
             for name, flag in (

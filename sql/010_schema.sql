@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS agent_role_sync_days (
     day_no BIGINT NOT NULL UNIQUE,
     digest TEXT,
     files BIGINT,
+    content JSONB,
     observed_at TIMESTAMP,
     records BIGINT,
     raw_rows BIGINT,
@@ -77,6 +78,8 @@ COMMENT ON TABLE agent_role_sync_days IS
 'One row for each sync day: what was read, what it came to, when and by which Dagster run it was '
 'staged, applied, held or accepted. A day counts as staged while staged_at is set.';
 COMMENT ON COLUMN agent_role_sync_days.day_no IS 'The number the day''s digits spell: its order.';
+COMMENT ON COLUMN agent_role_sync_days.content IS
+'The files that were read: name, SHA-256, number of records and of raw rows of each.';
 COMMENT ON COLUMN agent_role_sync_days.valid_pairs IS
 'Distinct valid pairs, those with the status removed included.';
 COMMENT ON COLUMN agent_role_sync_days.error_rows IS
@@ -133,5 +136,52 @@ WHERE change.change = 'assigned';
 COMMENT ON VIEW agent_role_history IS
 'Every assignment over the staged days: the days on which it began and ended, and when the source '
 'was read on those days. An assignment that holds has no end.';
+
+CREATE OR REPLACE FUNCTION agent_roles_on(asked_day TEXT)
+RETURNS TABLE (agent_id BIGINT, role_id BIGINT, assigned_on TEXT, assigned_at TIMESTAMP)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT
+        history.agent_id,
+        history.role_id,
+        history.assigned_on,
+        history.assigned_at
+    FROM agent_role_history AS history
+    CROSS JOIN agent_role_sync_days AS asked
+    INNER JOIN agent_role_sync_days AS began ON history.assigned_on = began.sync_day
+    LEFT JOIN agent_role_sync_days AS ended ON history.removed_on = ended.sync_day
+    WHERE
+        asked.sync_day = asked_day
+        AND asked.day_no >= began.day_no
+        AND (ended.day_no IS NULL OR asked.day_no < ended.day_no);
+END;
+
+COMMENT ON FUNCTION agent_roles_on IS 'Who held which role on a sync day, and since when.';
+
+CREATE OR REPLACE FUNCTION agent_role_changes_between(earlier_day TEXT, later_day TEXT)
+RETURNS TABLE (change TEXT, agent_id BIGINT, role_id BIGINT)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT
+    -- Assignments and removals take turns, so an even number of them leaves things as they were.
+        (array_agg(change.change ORDER BY change.day_no DESC))[1] AS change,
+        change.agent_id,
+        change.role_id
+    FROM agent_role_changes AS change
+    WHERE
+        change.day_no > (
+            SELECT day.day_no FROM agent_role_sync_days AS day
+            WHERE day.sync_day = earlier_day
+        )
+        AND change.day_no <= (
+            SELECT day.day_no FROM agent_role_sync_days AS day
+            WHERE day.sync_day = later_day
+        )
+    GROUP BY change.agent_id, change.role_id
+    HAVING count(*) % 2 = 1;
+END;
+
+COMMENT ON FUNCTION agent_role_changes_between IS
+'Which pairs were assigned or removed on the later sync day as against the earlier one.';
 
 COMMIT;

@@ -11,21 +11,22 @@ SELECT
     began.observed_at AS assigned_at,
     ended.observed_at AS removed_at
 FROM (
-    SELECT
+    SELECT DISTINCT
         agent_id,
-        role_id,
-        max(day_no) FILTER (WHERE change = 'assigned') AS began_no,
-        max(day_no) FILTER (WHERE change = 'removed') AS ended_no
-    FROM agent_role_changes
-    WHERE
-        (agent_id, role_id) IN (
-            SELECT
-                agent_id,
-                role_id
-            FROM agent_role_pending
-        )
-    GROUP BY agent_id, role_id
-) AS latest
+        role_id
+    FROM agent_role_pending
+) AS pending
+-- Lateral, so that the work is by pending pair, whatever the planner knows of the large table.
+CROSS JOIN
+    LATERAL (
+        SELECT
+            pending.agent_id,
+            pending.role_id,
+            max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
+            max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
+        FROM agent_role_changes AS change
+        WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
+    ) AS latest
 INNER JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
 LEFT JOIN agent_role_sync_days AS ended
     ON latest.ended_no = ended.day_no AND latest.began_no < ended.day_no
@@ -36,15 +37,20 @@ ON CONFLICT (agent_id, role_id) DO UPDATE SET
 WHERE mapping.* IS DISTINCT FROM excluded.*;
 
 -- A pair of which no staged day says anything any more.
-DELETE FROM agent_role_mapping AS mapping
-USING agent_role_pending AS pending
-WHERE
-    mapping.agent_id = pending.agent_id
-    AND mapping.role_id = pending.role_id
-    AND NOT EXISTS (
-        SELECT FROM agent_role_changes AS change
+WITH gone AS MATERIALIZED (
+    SELECT
+        pending.agent_id,
+        pending.role_id
+    FROM agent_role_pending AS pending
+    WHERE (
+        SELECT min(change.day_no) FROM agent_role_changes AS change
         WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
-    );
+    ) IS NULL
+)
+
+DELETE FROM agent_role_mapping AS mapping
+USING gone
+WHERE mapping.agent_id = gone.agent_id AND mapping.role_id = gone.role_id;
 
 UPDATE agent_role_sync_days
 SET

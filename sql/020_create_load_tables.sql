@@ -42,6 +42,7 @@ CREATE TABLE agent_roles_load_day (
     next_day_no BIGINT,
     digest TEXT,
     files BIGINT,
+    content JSONB,
     observed_at TIMESTAMP,
     records BIGINT,
     raw_rows BIGINT,

@@ -1,3 +1,4 @@
+-- Needs the load tables of 020, filled. With psql: psql -1 -f 021_... -f 022_...
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 -- The day's errors become those that were loaded; what is there already stays as it is.

@@ -1,3 +1,4 @@
+-- Needs the load tables of 020, filled. With psql: psql -1 -f 021_... -f 022_...
 -- The loaded day becomes visible: its staged rows, what that means for the next staged day's
 -- removals, and the changes that the mapping is going to follow. Runs after 021, in its
 -- transaction.
@@ -78,7 +79,9 @@ SELECT
 FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
 WHERE delta.is_changed AND delta.change IS NOT NULL
-ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change;
+ON CONFLICT (
+    agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
+WHERE known.change <> excluded.change;
 
 INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT
@@ -92,13 +95,25 @@ INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT
     change.agent_id,
     change.role_id
-FROM agent_roles_load_day AS day
-INNER JOIN agent_role_sync_days AS known
-    ON day.sync_day = known.sync_day AND day.observed_at <> known.observed_at
-INNER JOIN agent_role_changes AS change ON known.day_no = change.day_no;
+FROM agent_role_changes AS change
+WHERE
+    change.day_no = (
+        SELECT known.day_no FROM agent_role_sync_days AS known
+        INNER JOIN agent_roles_load_day AS day
+            ON known.sync_day = day.sync_day AND known.observed_at <> day.observed_at
+    );
 
 INSERT INTO agent_role_sync_days AS known (
-    sync_day, day_no, digest, files, observed_at, records, raw_rows, valid_pairs, duplicates,
+    sync_day,
+    day_no,
+    digest,
+    files,
+    content,
+    observed_at,
+    records,
+    raw_rows,
+    valid_pairs,
+    duplicates,
     invalid_rows, assigned, removed, staged_at, staged_by, accepted_reason
 )
 SELECT
@@ -106,6 +121,7 @@ SELECT
     day_no,
     digest,
     files,
+    content,
     observed_at,
     records,
     raw_rows,
@@ -121,6 +137,7 @@ FROM agent_roles_load_day
 ON CONFLICT (sync_day) DO UPDATE SET
     digest = excluded.digest,
     files = excluded.files,
+    content = excluded.content,
     observed_at = excluded.observed_at,
     records = excluded.records,
     raw_rows = excluded.raw_rows,
@@ -131,7 +148,7 @@ ON CONFLICT (sync_day) DO UPDATE SET
     removed = excluded.removed,
     staged_at = excluded.staged_at,
     staged_by = excluded.staged_by,
-    accepted_reason = coalesce(excluded.accepted_reason, known.accepted_reason),
+    accepted_reason = excluded.accepted_reason,
     applied_at = NULL,
     applied_by = NULL
 -- noqa: disable=LT02

@@ -1,4 +1,5 @@
 -- What the checks on a staged day need to know, from one pass over its partition.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 031_check_staging.sql
 SELECT
     day.raw_rows,
     day.valid_pairs,

@@ -1,4 +1,5 @@
 -- A sample of the staged rows that break a rule, for the checks that found some.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 032_staging_offenders.sql
 SELECT
     agent_id,
     role_id,

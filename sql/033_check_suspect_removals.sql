@@ -1,4 +1,5 @@
 -- Removals that stand beside invalid records of the same role: they may be damage, not removals.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 033_check_suspect_removals.sql
 SELECT
     staged.role_id,
     count(*) AS removals,

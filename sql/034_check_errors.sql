@@ -1,4 +1,5 @@
 -- How often each rule was broken on a day.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 034_check_errors.sql
 SELECT
     rule.broken,
     count(*) AS rows_refused,

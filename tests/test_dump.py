@@ -92,7 +92,7 @@ def short(text: object) -> str:
         '{{"role": {}}}',
         '{{"agent": {}}}',
         '{{"role": {}, "links": {{}}}}',
-        '{{"data": [{}], "role": {{"id": 1}}, "roles": null}}',
+        '{{"data": [{}], "role": 1, "roles": null}}',
         '{{"roles": [{}], "agents": null, "data": {{}}}}',
         '{{"r\\u006fles": [{}]}}',
         "\n[ {} ]\n",

