@@ -151,7 +151,7 @@ BEGIN ATOMIC
     INNER JOIN agent_role_sync_days AS began ON history.assigned_on = began.sync_day
     LEFT JOIN agent_role_sync_days AS ended ON history.removed_on = ended.sync_day
     WHERE
-        asked.sync_day = asked_day
+        asked.sync_day = $1
         AND asked.day_no >= began.day_no
         AND (ended.day_no IS NULL OR asked.day_no < ended.day_no);
 END;
@@ -163,7 +163,7 @@ RETURNS TABLE (change TEXT, agent_id BIGINT, role_id BIGINT)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT
-    -- Assignments and removals take turns, so an even number of them leaves things as they were.
+        -- Assignments and removals take turns, so an even number of them leaves things as they were.
         (array_agg(change.change ORDER BY change.day_no DESC))[1] AS change,
         change.agent_id,
         change.role_id
@@ -171,11 +171,11 @@ BEGIN ATOMIC
     WHERE
         change.day_no > (
             SELECT day.day_no FROM agent_role_sync_days AS day
-            WHERE day.sync_day = earlier_day
+            WHERE day.sync_day = $1
         )
         AND change.day_no <= (
             SELECT day.day_no FROM agent_role_sync_days AS day
-            WHERE day.sync_day = later_day
+            WHERE day.sync_day = $2
         )
     GROUP BY change.agent_id, change.role_id
     HAVING count(*) % 2 = 1;

@@ -174,7 +174,8 @@ def test_what_a_killed_first_start_has_left_is_made_anew(home: Path, use: Use) -
 @pytest.mark.parametrize("name", ["long" * 30, "it's, $HOME %20 \u00e4"])
 def test_a_home_may_have_a_long_or_odd_path(home: Path, use: Use, name: str) -> None:
     if "$" in name:
-        _require_open_wheel()  # else its copy is below the odd path, which initdb's shell takes apart
+        # Else the copy of the binaries is below the odd path, which initdb's shell takes apart.
+        _require_open_wheel()
     user = use(home / name, {"TMPDIR": str(home)})
     url = user.url()
     assert _answers(url)

@@ -233,3 +233,30 @@ def test_only_the_newest_snapshots_are_kept_if_so_set_and_nothing_else_is_lost(
         assert pipeline.outcome(result) == "pruned", day
         assert "was pruned" in _text(result)
     assert pipeline.rows(query) == history
+
+
+def test_two_questions_are_answered_by_sync_day(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day9": [1, 2], "day10": [2, 3], "day11": [1, 2, 4]})
+    held_on = "SELECT agent_id, assigned_on FROM agent_roles_on(%s) ORDER BY 1"
+    assert pipeline.rows(held_on, "day9") == [(1, "day9"), (2, "day9")]
+    assert pipeline.rows(held_on, "day10") == [(2, "day9"), (3, "day10")]
+    assert pipeline.rows(held_on, "day11") == [(1, "day11"), (2, "day9"), (4, "day11")]
+    changes = "SELECT agent_id, change FROM agent_role_changes_between(%s, %s) ORDER BY 1"
+    assert pipeline.rows(changes, "day9", "day10") == [(1, "removed"), (3, "assigned")]
+    assert pipeline.rows(changes, "day9", "day11") == [(4, "assigned")]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:sec%zzret@127.0.0.1/d",
+        "postgresql://u:se@cret@127.0.0.1/d",
+        "postgres:/u:secret@127.0.0.1/d",
+        "postgresql://u:secret@127.0.0.1:1/d",
+    ],
+)
+def test_no_message_about_the_database_has_its_password(url: str) -> None:
+    with pytest.raises(Exception, match="AGENT_ROLES_DATABASE_URL") as raised, connect(url):
+        pass
+    assert "cret" not in str(raised.value)
+    assert "sec" not in str(raised.value)
