@@ -163,7 +163,7 @@ RETURNS TABLE (change TEXT, agent_id BIGINT, role_id BIGINT)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT
-        -- Assignments and removals take turns, so an even number of them leaves things as they were.
+        -- They take turns, so an even number of changes leaves things as they were.
         (array_agg(change.change ORDER BY change.day_no DESC))[1] AS change,
         change.agent_id,
         change.role_id
