@@ -95,7 +95,8 @@ CREATE TABLE IF NOT EXISTS agent_role_changes (
     PRIMARY KEY (agent_id, role_id, day_no)
 );
 
-CREATE INDEX IF NOT EXISTS agent_role_changes_role ON agent_role_changes (role_id);
+-- With the agent, so that whichever index the planner takes for a pair leads to its few rows.
+CREATE INDEX IF NOT EXISTS agent_role_changes_role ON agent_role_changes (role_id, agent_id);
 CREATE INDEX IF NOT EXISTS agent_role_changes_day ON agent_role_changes (day_no);
 
 COMMENT ON TABLE agent_role_changes IS
