@@ -7,7 +7,6 @@ theirs. Columns hold JSON texts, as `dump.RAW_ROWS` says.
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-ERROR_TYPE = "VALIDATION_ERROR"
 ASSIGNED = "assigned"
 REMOVED = "removed"
 STATUSES = (ASSIGNED, REMOVED)

@@ -34,16 +34,19 @@ def server() -> Iterator[str]:
     yield running_server(home)
 
 
+def with_database(server: str, name: str) -> str:
+    """URL of another database of the server."""
+    parts = psycopg.conninfo.conninfo_to_dict(server)
+    return f"postgresql://{parts.get('user', '')}@/{name}?host={parts.get('host', '')}"
+
+
 @pytest.fixture
 def database(server: str) -> Iterator[str]:
     """URL of an empty database."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-    parts = psycopg.conninfo.conninfo_to_dict(server)
-    user = parts.get("user", "")
-    host = parts.get("host", "")
-    yield f"postgresql://{user}@/{name}?host={host}"
+    yield with_database(server, name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

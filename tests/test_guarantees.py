@@ -43,6 +43,7 @@ from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging import Held, stage_day
 from tests import model
+from tests.conftest import with_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages
 
 HISTORIES = int(os.environ.get("AGENT_ROLES_TEST_HISTORIES", "200"))
@@ -218,7 +219,7 @@ def world(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
-    url = _with_database(server, name)
+    url = with_database(server, name)
     landing = tmp_path_factory.mktemp("landing") / "admin_roles"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGENT_ROLES_LANDING", str(landing))
@@ -231,11 +232,6 @@ def world(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
         made.close()
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-def _with_database(server: str, name: str) -> str:
-    parts = psycopg.conninfo.conninfo_to_dict(server)
-    return f"postgresql://{parts.get('user', '')}@/{name}?host={parts.get('host', '')}"
 
 
 class History(RuleBasedStateMachine):

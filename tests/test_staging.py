@@ -145,9 +145,8 @@ def test_a_held_day_says_why_and_leaves_only_its_errors(pipeline: Pipeline) -> N
     assert found["held_reason"] == _text(result)
     assert found["held_by"] == result.dagster_run.run_id
     assert pipeline.rows("SELECT DISTINCT sync_day FROM stg_agent_roles") == [("day1",)]
-    assert pipeline.rows("SELECT sync_day, role_id FROM agent_role_pipeline_errors") == [
-        ("day2", 10)
-    ]
+    query = "SELECT sync_day, role_id, error_type FROM agent_role_pipeline_errors"
+    assert pipeline.rows(query) == [("day2", 10, "VALIDATION_ERROR")]
 
     assert pipeline.run("day2", accept_removals="the support desk was closed").success
     assert _record(pipeline, "day2")["accepted_reason"] == "the support desk was closed"

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from agent_roles_dagster.dump import NO_HOLDERS
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.validation import ERROR_TYPE, id_value, message, status_value
+from agent_roles_dagster.validation import id_value, message, status_value
 
 # JSON text of an id -> its BIGINT, or what is wrong with it. Texts' escapes are resolved.
 IDS: dict[str | None, int | str] = {
@@ -184,7 +184,3 @@ def test_a_message_names_every_broken_rule(
     checked: dict[tuple[str | None, ...], Any], row: tuple[str | None, ...], said: str | None
 ) -> None:
     assert checked[row]["message"] == said
-
-
-def test_the_error_type_is_the_designs() -> None:
-    assert ERROR_TYPE == "VALIDATION_ERROR"
