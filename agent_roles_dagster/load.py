@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +18,7 @@ from psycopg import sql
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
+from agent_roles_dagster.arrow_postgres import ArrowConnection
 from agent_roles_dagster.database import Connection, drop_tables, one, run_file
 from agent_roles_dagster.dump import raw_record
 from agent_roles_dagster.transform import SNAPSHOT_SCHEMA
@@ -97,12 +97,11 @@ def read_snapshots(
     ]
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with adbc.connect(url) as source, source.cursor() as cursor:
+        with ArrowConnection(url) as source:
             for batch in batches:
                 for number in batch.column(0).to_pylist():
                     name, query = ranges[number]
-                    cursor.execute(query)
-                    for rows in cursor.fetch_record_batch():
+                    for rows in source.read(query):
                         names = pa.repeat(pa.scalar(name), len(rows))
                         yield pa.RecordBatch.from_arrays(
                             [names, *rows.columns],
@@ -141,20 +140,19 @@ def load(decided: DataFrame, target: Load) -> None:
         context = TaskContext.get()
         partition = 0 if context is None else context.partitionId()
         counts = dict.fromkeys(COUNTS, 0)
-        with adbc.connect(target.url) as connection, connection.cursor() as cursor:
+        with ArrowConnection(target.url) as connection:
             for table in _tables_of(batches):
                 for name, rows in _loadable(table, target, counts):
                     if len(rows):
-                        cursor.adbc_ingest(target.table(name), rows, mode="append")
+                        connection.ingest(target.table(name), rows)
             claims = sql.Identifier(target.table("claims")).as_string()
-            cursor.execute(
+            claimed = connection.read(
                 f"INSERT INTO {claims} VALUES ($1, $2)"  # noqa: S608 (a quoted identifier)
                 " ON CONFLICT DO NOTHING RETURNING partition_no",
-                (partition, json.dumps(counts)),
+                partition,
+                json.dumps(counts),
             )
-            if cursor.fetchone() is None:
-                connection.rollback()
-            else:
+            if sum(map(len, claimed)):
                 connection.commit()
         yield pa.RecordBatch.from_pydict({"partition_no": [partition]})
 

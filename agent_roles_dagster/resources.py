@@ -11,7 +11,7 @@ from dagster_pyspark import LazyPySparkResource
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster.database import database_url
-from agent_roles_dagster.java import java_home
+from agent_roles_dagster.java import class_archive, driver_options, java_home
 from agent_roles_dagster.settings import Settings
 
 
@@ -52,7 +52,11 @@ def spark_session(pyspark: LazyPySparkResource, settings: Settings) -> SparkSess
         java.JavaNotFound: there is none.
     """
     if not settings.spark_master.startswith("sc://"):
-        os.environ["JAVA_HOME"] = str(java_home(settings.home))
+        home = java_home(settings.home)
+        os.environ["JAVA_HOME"] = str(home)
+        if (archive := class_archive(home, settings.home)).exists():
+            options = driver_options(f"-XX:SharedArchiveFile={archive}")
+            os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         if settings.spark_master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

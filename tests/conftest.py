@@ -1,8 +1,11 @@
 """Fixtures: a real PostgreSQL server, a database for each test, and the job run in this process."""
 
 import atexit
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +35,21 @@ def server() -> Iterator[str]:
     # Registered before the server's own, so that it runs after the server has stopped.
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     yield running_server(home)
+
+
+@pytest.fixture(scope="session")
+def class_archive_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An AGENT_ROLES_HOME with an archive of classes, if this Java makes one, for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    home = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "class-archive"
+    home.mkdir(exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(home.glob("*.jsa")):
+            command = [sys.executable, "-m", "agent_roles_dagster.class_archive"]
+            env = {**os.environ, "AGENT_ROLES_HOME": str(home)}
+            subprocess.run(command, env=env, check=False, stdout=subprocess.DEVNULL)
+    return home
 
 
 def with_database(server: str, name: str) -> str:

@@ -16,10 +16,10 @@ from tests.processes import kill
 # Read by every Python that starts with its folder on PYTHONPATH, so by Spark's workers.
 _FAULTS = """
 import os, time
-import adbc_driver_manager.dbapi as dbapi
+from agent_roles_dagster.arrow_postgres import ArrowConnection
 from pyspark import TaskContext
 
-_commit, _ingest = dbapi.Connection.commit, dbapi.Cursor.adbc_ingest
+_commit, _ingest = ArrowConnection.commit, ArrowConnection.ingest
 fault = os.environ["AGENT_ROLES_TEST_FAULT"]
 
 def attempt(context):
@@ -40,8 +40,8 @@ def commit(self):
     if context is not None and context.attemptNumber() == 0 and fault == "die":
         os._exit(1)
 
-dbapi.Connection.commit = commit
-dbapi.Cursor.adbc_ingest = ingest
+ArrowConnection.commit = commit
+ArrowConnection.ingest = ingest
 """
 
 

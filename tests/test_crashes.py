@@ -44,12 +44,13 @@ def reference(pipeline: Pipeline) -> list[Tables]:
 
 
 def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
-    reference: list[Tables], pipeline: Pipeline, tmp_path: Path
+    reference: list[Tables], pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
 ) -> None:
     chance = random.Random(os.environ.get("AGENT_ROLES_TEST_SEED", "kill"))
     env = {
         "AGENT_ROLES_LANDING": str(pipeline.landing),
         "AGENT_ROLES_DATABASE_URL": pipeline.database,
+        "AGENT_ROLES_HOME": str(class_archive_home),
         "AGENT_ROLES_SPARK_MASTER": "local[1]",
         # A short-lived JVM that compiles less starts faster.
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
@@ -73,7 +74,7 @@ def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
                 while process.poll() is None and PHASES.index(aim) > PHASES.index(
                     _phase(pipeline.database, log, left_behind)
                 ):
-                    time.sleep(0.02)
+                    time.sleep(0.05)
                 _sleep_while_alive(process, chance.uniform(0, 0.05 * life))
             alive = process.poll() is None
             phase = _phase(pipeline.database, log, left_behind) if alive else "completed"

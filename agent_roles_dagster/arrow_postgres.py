@@ -1,0 +1,66 @@
+"""Arrow to and from PostgreSQL (binary COPY), through the driver manager's own interface.
+
+Its DB-API would do, but it imports pandas, which takes each of Spark's Python processes longer than
+a small day's work.
+
+https://arrow.apache.org/adbc/current/python/api/adbc_driver_manager.html
+"""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import adbc_driver_postgresql
+import pyarrow as pa
+from adbc_driver_manager import (
+    INGEST_OPTION_MODE,
+    INGEST_OPTION_MODE_APPEND,
+    INGEST_OPTION_TARGET_TABLE,
+    AdbcConnection,
+    AdbcStatement,
+)
+
+
+class ArrowConnection:
+    """A connection with one transaction, which is rolled back unless `commit` is called.
+
+    Raises:
+        adbc_driver_manager.Error: from every method, for what PostgreSQL or the network says.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = adbc_driver_postgresql.connect(url)
+        self._connection = AdbcConnection(self._database)
+        self._connection.set_autocommit(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._database.close()
+
+    def read(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
+        """The query's rows; `parameters` are the values of $1, $2, ..."""
+        with AdbcStatement(self._connection) as statement:
+            statement.set_sql_query(query)
+            if parameters:
+                names = map(str, range(len(parameters)))
+                statement.bind(
+                    pa.RecordBatch.from_pydict(
+                        {n: [v] for n, v in zip(names, parameters, strict=True)}
+                    )
+                )
+            rows, _ = statement.execute_query()
+            yield from pa.RecordBatchReader.from_stream(rows)
+
+    def ingest(self, table: str, rows: pa.Table) -> None:
+        """Append the rows to the table, whose columns have the same names."""
+        with AdbcStatement(self._connection) as statement:
+            statement.set_options(
+                **{INGEST_OPTION_TARGET_TABLE: table, INGEST_OPTION_MODE: INGEST_OPTION_MODE_APPEND}
+            )
+            statement.bind_stream(rows)
+            statement.execute_update()
+
+    def commit(self) -> None:
+        self._connection.commit()
