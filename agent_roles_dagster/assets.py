@@ -199,6 +199,7 @@ def agent_role_mapping(
             sync_day,
             context.run_id,
             keep_days=agent_roles.settings().keep_days,
+            say=context.log.info,
         )
     except NotApplied as error:
         raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from None

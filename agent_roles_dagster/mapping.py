@@ -1,5 +1,6 @@
 """Applying staged days to the mapping, by `sql/012_upsert_agent_roles.sql`."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from agent_roles_dagster.database import (
     staging_lock,
 )
 
+# So long a run waits for another before it says so.
+_SILENCE = "1s"
+
 
 class NotApplied(Exception):
     """The day can't be applied. Its text is for the user; the mapping is as before."""
@@ -27,10 +31,13 @@ class Applied:
     deleted: int
 
 
-def apply_day(url: str, sync_day: str, run_id: str, *, keep_days: int = 0) -> Applied:
+def apply_day(
+    url: str, sync_day: str, run_id: str, *, keep_days: int = 0, say: Callable[[str], None]
+) -> Applied:
     """Make the mapping follow the staged days, this one and any that was not applied yet.
 
     Args:
+        say: takes a line for the user.
         keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
 
     Raises:
@@ -54,7 +61,14 @@ def apply_day(url: str, sync_day: str, run_id: str, *, keep_days: int = 0) -> Ap
         for day in {sync_day, *(row["sync_day"] for row in pending)}:
             _require_sound(rows_of_file(connection, "031_check_staging", sync_day=day)[0], day)
         connection.execute("SELECT set_config('agent_roles.run_id', %s, FALSE)", (run_id,))
-        counts = run_file(connection, "012_upsert_agent_roles")
+        try:
+            connection.execute(f"SET lock_timeout = '{_SILENCE}'".encode())
+            counts = run_file(connection, "012_upsert_agent_roles")
+        except psycopg.errors.LockNotAvailable:
+            connection.rollback()
+            say(f"{sync_day}: waiting, since another run is changing the tables")
+            connection.execute("SET lock_timeout = 0")
+            counts = run_file(connection, "012_upsert_agent_roles")
         if keep_days:
             _prune(connection, keep_days)
     _begin, _lock, written, deleted, *_ = counts

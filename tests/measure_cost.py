@@ -48,7 +48,7 @@ def main(url: str, landing: Path) -> None:
             accept_removals=None,
             say=print,
         )
-        apply_day(url, day, "measure")
+        apply_day(url, day, "measure", say=print)
 
     print("| pairs | staged days | changed | table | rows written | pages touched |")
     print("|---|---|---|---|---|---|")

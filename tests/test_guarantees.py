@@ -126,7 +126,7 @@ class World:
         return model.STAGED
 
     def apply(self, day: str) -> None:
-        apply_day(self._url, day, "a run")
+        apply_day(self._url, day, "a run", say=print)
 
     def written(self) -> dict[str, tuple[int, ...]]:
         """How many rows were ever written in each table, as PostgreSQL counts them."""

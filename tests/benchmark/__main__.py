@@ -1,0 +1,123 @@
+"""The real command against the floor and against what else people would use, on the same data.
+
+    pip install -e '.[test]' --group benchmark
+    python -m tests.benchmark --server postgresql://postgres@127.0.0.1/postgres --pairs 10000000
+
+For each run a new world lands in a temporary folder and a new database is made on the server; the
+command loads day1, day2 and day2 again, and each peer the same two days beside it. Printed are the
+medians, and ratios to the command's day2. `--sample` instead compares the sample's day1 with an
+empty asset's run and with a bare Spark session. Linux only.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from tests.benchmark.measuring import Measured, measure
+from tests.benchmark.peers import PEERS, execute, save_staged
+from tests.benchmark.world import World
+from tests.processes import COMMAND
+
+OURS = "agent-roles"
+BARE_SPARK = (
+    "from pyspark.sql import SparkSession;"
+    "session = SparkSession.builder.master('local[*]').getOrCreate();"
+    "session.range(10).groupBy().count().collect(); session.stop()"
+)
+Results = dict[tuple[str, str], list[Measured]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_AsWritten)
+    parser.add_argument("--server", required=True, help="URL of a PostgreSQL, as a superuser")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--sample", action="store_true", help="compare the sample's day1")
+    for name, default in vars(World()).items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    given = parser.parse_args()
+    world = World(**{name: getattr(given, name) for name in vars(World())})
+    results: Results = defaultdict(list)
+    for number in range(1, given.runs + 1):
+        print(f"run {number} of {given.runs}", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            _run(given, world, Path(folder), results)
+    print(_table(results))
+
+
+class _AsWritten(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    pass
+
+
+def _run(given: argparse.Namespace, world: World, folder: Path, results: Results) -> None:
+    name = f"benchmark_{uuid.uuid4().hex[:8]}"
+    execute(given.server, f"CREATE DATABASE {name}")
+    parts = {**psycopg.conninfo.conninfo_to_dict(given.server), "dbname": name}
+    url = f"postgresql://{parts['user']}@{parts['host']}:{parts.get('port', 5432)}/{name}"
+    env = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
+    env |= {"AGENT_ROLES_DATABASE_URL": url, "PYTHONPATH": os.getcwd()}
+
+    def timed(who: str, day: str, command: Sequence[str]) -> None:
+        result = measure(command, env, url)
+        results[who, day].append(result)
+        print(f"  {who} {day}: {result.wall:.1f} s", file=sys.stderr)
+
+    try:
+        if given.sample:
+            timed(OURS, "day1", [*COMMAND, "day1"])
+            timed(OURS, "day1 again", [*COMMAND, "day1"])
+            bare = Path(__file__).parent / "bare_dagster.py"
+            timed("bare Dagster", "", [*COMMAND[:5], "-f", str(bare), "--select", "*"])
+            timed("bare Spark", "", [sys.executable, "-c", BARE_SPARK])
+            return
+        world.write(folder)
+        env["AGENT_ROLES_LANDING"] = str(folder)
+        for day, label in (("day1", "day1"), ("day2", "day2"), ("day2", "day2 again")):
+            timed(OURS, label, [*COMMAND, day])
+        for day in ("day1", "day2") if given.peers else ():
+            save_staged(folder, day, url)
+        for peer in given.peers:
+            for day in ("day1", "day2"):
+                command = [sys.executable, "-m", "tests.benchmark.peers", peer, day]
+                timed(peer, day, [*command, str(folder), url])
+    finally:
+        execute(given.server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _table(results: Results) -> str:
+    """A Markdown table: medians over the runs, and the ratio to the command's day2 or day1."""
+    reference = results.get((OURS, "day2")) or results[OURS, "day1"]
+    unit = statistics.median(result.wall for result in reference)
+    lines = [
+        "| who | day | wall s | ratio | client CPU s | server CPU s | peak MB | rows | WAL MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (who, day), measured in results.items():
+
+        def median(of: str, measured: list[Measured] = measured) -> float:
+            return statistics.median(getattr(result, of) for result in measured)
+
+        kinds = sorted({kind for result in measured for kind in result.memory})
+        memory = ", ".join(
+            f"{kind} {max(result.memory.get(kind, 0) for result in measured) >> 20}"
+            for kind in kinds
+        )
+        lines.append(
+            f"| {who} | {day} | {median('wall'):.1f} | {median('wall') / unit:.2f}"
+            f" | {median('cpu'):.1f} | {median('server_cpu'):.1f} | {memory}"
+            f" | {median('rows'):,.0f} | {median('wal') / 2**20:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

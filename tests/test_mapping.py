@@ -1,0 +1,39 @@
+import threading
+
+import psycopg
+import pytest
+
+from agent_roles_dagster.mapping import NotApplied, apply_day
+from tests.conftest import Pipeline
+from tests.worlds import write_day
+
+
+def test_a_run_that_waits_for_another_one_says_so_and_then_applies(pipeline: Pipeline) -> None:
+    write_day(pipeline.landing, "day1", seed=1)
+    staging = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
+    assert pipeline.run("day1", select=staging).success
+    has_said, said = threading.Event(), []
+
+    def say(line: str) -> None:
+        said.append(line)
+        has_said.set()
+
+    with psycopg.connect(pipeline.database) as other:
+        other.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
+        run = threading.Thread(
+            target=apply_day, args=(pipeline.database, "day1", "a run"), kwargs={"say": say}
+        )
+        run.start()
+        assert has_said.wait(30)
+        assert pipeline.rows("SELECT count(*) FROM agent_role_mapping") == [(0,)]
+    run.join(30)
+    assert said == ["day1: waiting, since another run is changing the tables"]
+    assert pipeline.rows(
+        "SELECT (SELECT count(*) FROM agent_role_mapping)"
+        " - (SELECT count(*) FROM stg_agent_roles WHERE status = 'assigned')"
+    ) == [(0,)]
+
+
+def test_a_day_that_is_not_staged_is_not_applied(pipeline: Pipeline) -> None:
+    with pytest.raises(NotApplied, match="day1 is not staged"):
+        apply_day(pipeline.database, "day1", "a run", say=print)
