@@ -48,6 +48,9 @@ NO_KNOWN_KEYS = "the record has none of the keys that say who holds which role"
 NO_HOLDERS = "the role does not say who holds it"
 BROKEN_LINE = "the line is no JSON"
 
+# A document, or a line of JSON Lines, is held in memory as a whole.
+LONGEST = 2 << 30
+
 _ROWS_PER_BATCH = 65_536
 _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
@@ -155,7 +158,7 @@ def _content(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
-    text = b"".join(chunks)
+    (text,) = _texts(chunks, are_lines=False)
     _require_utf8(text)
     try:
         records = document_records(text)
@@ -168,16 +171,28 @@ def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
 
 
 def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
-    number = 0
-    rest = b""
+    for number, line in enumerate(_texts(chunks, are_lines=True), start=1):
+        rows.add_line(line, number)
+        yield
+
+
+def _texts(chunks: Iterator[bytes], *, are_lines: bool) -> Iterator[bytes]:
+    """The lines, or the one document; refuses what would not fit into memory."""
+    parts: list[bytes] = []
+    size = 0
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            number += 1
-            rows.add_line(line, number)
-            yield
-    rows.add_line(rest, number + 1)
-    yield
+        *ended, begun = chunk.split(b"\n") if are_lines else (chunk,)
+        for end in ended:
+            yield b"".join((*parts, end))
+            parts, size = [], 0
+        parts.append(begun)
+        size += len(begun)
+        if size > LONGEST:
+            raise Unreadable(
+                f"a {'line' if are_lines else 'document'} of more than {LONGEST >> 20} MiB, which"
+                " is held in memory as a whole; land it in several"
+            )
+    yield b"".join(parts)
 
 
 def _require_utf8(text: bytes) -> None:

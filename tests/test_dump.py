@@ -311,6 +311,27 @@ def test_a_record_that_is_no_object_is_one_invalid_row(
     assert found.rows[0]["raw"]["record"] == line
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
+def test_what_would_not_fit_into_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(dump, "LONGEST", 3 << 20)
+    content = b"[" + b" " * (4 << 20) + RECORD.encode() + b"]"
+    data = gzip.compress(content) if name.endswith("gz") else content
+    found = read(tmp_path, data, name)
+    assert found.rows == []
+    assert found.unreadable is not None
+    assert "of more than 3 MiB" in found.unreadable
+
+
+def test_lines_are_no_document_whose_size_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "LONGEST", 3 << 20)
+    line = RECORD + " " * (1 << 20)
+    assert len(read(tmp_path, "\n".join([line] * 5), "a.jsonl").said()) == 5
+
+
 def test_a_line_is_a_record_and_no_envelope(tmp_path: Path) -> None:
     found = read(tmp_path, f'{{"roles": [{RECORD}]}}\n{{"data": [{RECORD}]}}', "a.jsonl")
     # The first is an agent without an id, that has the role 10.
