@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,9 +138,15 @@ def test_six_processes_at_once_get_one_server(home: Path, use: Use) -> None:
 
 def test_a_killed_server_starts_again_with_its_data(home: Path, use: Use) -> None:
     user = use(home)
-    with psycopg.connect(user.url()) as connection:
+    url = user.url()
+    with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
     os.kill(_postmaster(home / "postgres" / "data" / "postmaster.pid"), signal.SIGKILL)
+    # The signal returns before the server has ended: for a moment its socket still accepts.
+    until = time.monotonic() + 30
+    while _answers(url):
+        assert time.monotonic() < until, "the killed server still answers"
+        time.sleep(0.01)
     with psycopg.connect(user.again()) as connection:
         assert connection.execute("SELECT number FROM kept").fetchall() == [(7,)]
 
