@@ -14,7 +14,15 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from agent_roles_dagster.exact_json import NotJson, check, elements, jsonb_holds, members, without
+from agent_roles_dagster.exact_json import (
+    NotJson,
+    breaks_off,
+    check,
+    elements,
+    jsonb_holds,
+    members,
+    without,
+)
 from agent_roles_dagster.landing import DumpFile, Unreadable, hashed, inflate
 
 # One row says that an agent holds a role (kind "row"), or what was read of a file ("file"), or
@@ -174,6 +182,9 @@ def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
     for number, line in enumerate(_texts(chunks, are_lines=True), start=1):
         rows.add_line(line, number)
         yield
+    # No line feed ended the last one. One that is no JSON anyway is an invalid row like any other.
+    if line.strip(_BLANKS) and breaks_off(line):
+        raise Unreadable("cut short: the last line breaks off")
 
 
 def _texts(chunks: Iterator[bytes], *, are_lines: bool) -> Iterator[bytes]:

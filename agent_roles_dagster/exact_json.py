@@ -12,6 +12,8 @@ import msgspec
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ANY = msgspec.json.Decoder(msgspec.Raw)
+_TRUNCATED = "Input data was truncated"
 _BLANK = re.compile(r"[ \t\n\r]*")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 # JSONB holds a number as NUMERIC: at most 131072 digits before the point and 16383 after it.
@@ -48,6 +50,28 @@ def without(text: bytes, key: str) -> bytes:
 def check(text: bytes) -> None:
     """Raise NotJson unless the text is one JSON value."""
     _scanned(text.decode())
+
+
+def breaks_off(text: bytes) -> bool:
+    """Whether the text is the beginning of a JSON value that ends too early.
+
+    Nested too deeply, it is no JSON here, whole or not. A broken \\u within the last characters
+    counts as one that breaks off.
+    """
+    # For msgspec, a lone surrogate is no JSON; another character in its place changes nothing.
+    text = text.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0")
+    # It calls a number without its last digits malformed: what a digit mends was a beginning.
+    return _refusal(text) == _TRUNCATED or (
+        _refusal(text) is not None and _refusal(text + b"0") in (None, _TRUNCATED)
+    )
+
+
+def _refusal(text: bytes) -> str | None:
+    try:
+        _ANY.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 def jsonb_holds(text: str) -> bool:

@@ -299,13 +299,38 @@ def file_records(name: str, data: bytes) -> Iterator[Any]:
             raise NoSnapshot("not JSON") from error
         yield from document_records(document)
         return
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    if breaks_off(lines[-1]):
+        raise NoSnapshot("cut short")
+    for line in lines:
         if not line.strip(" \t\r"):
             continue
         try:
             yield parsed(line)
         except ValueError:
             yield Broken(line.strip(" \t\r"))
+
+
+def breaks_off(line: str) -> bool:
+    """Whether the line is no JSON, but becomes JSON by what is written after it."""
+    if not line.strip(" \t\r") or _is_json(line):
+        return False
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"?', "", line)
+    while (fewer := re.sub(r"\{[^][{}]*\}|\[[^][{}]*\]", "", outside)) != outside:
+        outside = fewer
+    closing = "".join({"{": "}", "[": "]"}.get(sign, "") for sign in reversed(outside))
+    words = [word[at:] for word in ("true", "false", "null") for at in range(1, len(word))]
+    ends = ["", '"', '""', *(digits * "0" + '"' for digits in range(1, 5)), *words]
+    rests = ["", "0", ":0", '"":0']
+    return any(_is_json(line + end + rest + closing) for end in ends for rest in rests)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parsed(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

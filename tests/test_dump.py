@@ -295,9 +295,38 @@ def test_a_line_at_the_limit_of_nesting_is_either_read_or_broken(tmp_path: Path)
     assert kinds
 
 
-def test_the_last_line_may_be_cut_short_like_any_other(tmp_path: Path) -> None:
-    found = read(tmp_path, f'{RECORD}\n{{"id": 11, "age', "a.jsonl")
-    assert found.problems() == [None, BROKEN_LINE] or found.problems() == [BROKEN_LINE, None]
+LAST_LINE = (
+    '{"id": 11, "agents": [{"id": -1.5e+3, "n": "\\u00e9\\ud800\\\\"}, true, null], "x": []}'
+)
+
+
+@pytest.mark.parametrize("cut", range(1, len(LAST_LINE)))
+def test_a_last_line_that_breaks_off_makes_the_file_unreadable(tmp_path: Path, cut: int) -> None:
+    found = read(tmp_path, f"{RECORD}\n{LAST_LINE[:cut]}", "a.jsonl")
+    assert found.unreadable is not None
+    assert "cut short: the last line breaks off" in found.unreadable
+
+
+@pytest.mark.parametrize("cut", range(1, len(LAST_LINE)))
+def test_a_line_that_breaks_off_and_was_ended_is_an_invalid_row(tmp_path: Path, cut: int) -> None:
+    found = read(tmp_path, f"{RECORD}\n{LAST_LINE[:cut]}\n", "a.jsonl")
+    assert BROKEN_LINE in found.problems()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["not json", '{"id": }', '{"id": 1}}', '{"id": 1, "n": [1}', "{'id': 1", '{"n": "\\x', "[1.2."],
+)
+def test_a_last_line_that_is_no_json_however_it_goes_on_is_an_invalid_row(
+    tmp_path: Path, line: str
+) -> None:
+    assert BROKEN_LINE in read(tmp_path, f"{RECORD}\n{line}", "a.jsonl").problems()
+
+
+@pytest.mark.parametrize("end", ["", "\n", " \t", "\r\n \n", "\r"])
+def test_a_whole_last_line_needs_no_line_feed(tmp_path: Path, end: str) -> None:
+    found = read(tmp_path, f"{RECORD}\n{LAST_LINE}{end}", "a.jsonl")
+    assert BROKEN_LINE not in found.problems()
 
 
 @pytest.mark.parametrize("line", ["null", "7", '"text"', "[]", f"[{RECORD}]", "true", "-1.5e3"])
