@@ -75,9 +75,11 @@ def _refusal(text: bytes) -> str | None:
 
 
 def jsonb_holds(text: str) -> bool:
-    """Whether JSONB can hold this text to the letter, but for blanks and the notation of numbers.
+    """Whether JSONB can hold this text: each key, text and number to the letter.
 
-    It can't hold NUL, lone surrogates, repeated keys, numbers beyond NUMERIC and what is no JSON.
+    It can't hold NUL, lone surrogates, repeated keys, numbers beyond NUMERIC and what is no JSON,
+    and it writes numbers with an exponent (1e3 as 1000) and -0 anew. Blanks, the order of keys and
+    escapes are not looked at.
     """
     if _NUL_ESCAPE.search(text) or "\x00" in text:
         return False
@@ -85,8 +87,8 @@ def jsonb_holds(text: str) -> bool:
         value = json.loads(
             text,
             object_pairs_hook=_refuse_repeated,
-            parse_float=_refuse_vast,
-            parse_int=_refuse_vast,
+            parse_float=_refuse_rewritten,
+            parse_int=_refuse_rewritten,
             parse_constant=_refuse,
         )
         json.dumps(value, ensure_ascii=False).encode()
@@ -150,10 +152,10 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _refuse_vast(number: str) -> int:
-    digits, _, exponent = number.lower().partition("e")
-    if len(exponent) > 6 or len(digits) + abs(int(exponent or 0)) > _NUMERIC_DIGITS:
-        raise ValueError("a number beyond NUMERIC")
+def _refuse_rewritten(number: str) -> int:
+    is_minus_zero = number.startswith("-") and not number.strip("-0.")
+    if "e" in number.lower() or is_minus_zero or len(number) > _NUMERIC_DIGITS:
+        raise ValueError("a number that NUMERIC writes otherwise, or can't hold")
     return 0
 
 
