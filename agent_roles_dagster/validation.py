@@ -34,15 +34,22 @@ def status_value(column: str) -> Column:
 def message(agent: str, role: str, status: str, problem: str) -> Column:
     """Every rule the row breaks, separated by '; ', null for a valid row.
 
-    A row that its dump did not give at all (`problem`) has no further message about an id that
-    is missing because of it.
+    A record that gives no pair (`problem`) is not told again that the id is missing which what is
+    wrong with it should have given: of a broken list the entries' id, else both.
     """
-    no_problem = F.col(problem).isNull()
+    has_no_agents = F.col(problem).startswith("agent")
+    has_no_roles = F.col(problem).startswith("role")
     broken = F.concat_ws(
         "; ",
         F.col(problem),
-        F.when(no_problem | F.col(agent).isNotNull(), _id_message("agent_id", agent)),
-        F.when(no_problem | F.col(role).isNotNull(), _id_message("role_id", role)),
+        F.when(
+            F.col(problem).isNull() | has_no_roles | F.col(agent).isNotNull(),
+            _id_message("agent_id", agent),
+        ),
+        F.when(
+            F.col(problem).isNull() | has_no_agents | F.col(role).isNotNull(),
+            _id_message("role_id", role),
+        ),
         _status_message(status),
     )
     return F.when(broken != "", broken)

@@ -50,21 +50,25 @@ class Row:
     file: str
     entry: Any
     record: Any
-    is_problem: bool = False
+    problem_with: frozenset[str] = frozenset()  # the ids that a record should have given
 
     def ids(self) -> tuple[int | None, int | None]:
         return integer(self.agent), integer(self.role)
 
     def broken(self) -> frozenset[str]:
         """The rules that the row breaks; empty for a valid one."""
-        if self.is_problem:
-            return frozenset({RECORD})
         rules = {
+            RECORD: not self.problem_with,
             "agent_id": integer(self.agent) is not None,
             "role_id": integer(self.role) is not None,
             "status": self.status is MISSING or self.status in (ASSIGNED, REMOVED),
         }
-        return frozenset(name for name, is_kept in rules.items() if not is_kept)
+        given = {"agent_id": self.agent, "role_id": self.role}
+        return frozenset(
+            name
+            for name, is_kept in rules.items()
+            if not is_kept and not (name in self.problem_with and given[name] is MISSING)
+        )
 
 
 @dataclass(frozen=True)
@@ -357,10 +361,13 @@ def document_records(document: Any) -> list[Any]:
     raise NoSnapshot("an object without records")
 
 
+_BOTH = frozenset({"agent_id", "role_id"})
+
+
 def record_rows(file: str, record: Any) -> list[Row]:
     """The raw rows of a record, by the three sides a record may speak from."""
     if not isinstance(record, dict):
-        return [Row(MISSING, MISSING, MISSING, file, MISSING, record, is_problem=True)]
+        return [Row(MISSING, MISSING, MISSING, file, MISSING, record, _BOTH)]
     agent_side = record.get("id", record.get("agent_id", MISSING))
     role_side = record.get("id", record.get("role_id", MISSING))
     if "agent_id" in record and "role_id" in record:
@@ -377,7 +384,7 @@ def record_rows(file: str, record: Any) -> list[Row]:
         return [Row(agent_side, record["role_id"], MISSING, file, MISSING, record)]
     role = record.get("id", MISSING)
     agent = MISSING if "id" in record else record.get("agent_id", MISSING)
-    return [Row(agent, role, MISSING, file, MISSING, record, is_problem=True)]
+    return [Row(agent, role, MISSING, file, MISSING, record, _BOTH)]
 
 
 def _entry_rows(
@@ -385,10 +392,11 @@ def _entry_rows(
 ) -> list[Row]:
     """The raw rows of the list under the key, of agents (a role is given) or the other way."""
     entries = record[key]
-    if not isinstance(entries, list):
-        return [Row(agent, role, MISSING, file, MISSING, record, is_problem=True)]
-    rest = {name: value for name, value in record.items() if name != key}
     of_role = key in ("agents", "agent_ids")
+    if not isinstance(entries, list):
+        entries_id = frozenset({"agent_id" if of_role else "role_id"})
+        return [Row(agent, role, MISSING, file, MISSING, record, entries_id)]
+    rest = {name: value for name, value in record.items() if name != key}
     first, second = ("id", "agent_id") if of_role else ("role_id", "id")
     rows = []
     for entry in entries:

@@ -207,8 +207,6 @@ def _error(
             parts[key] = model.canonical(raw.get(key, model.MISSING))
     named = [re.match(r"(agent_id|role_id|status) is ", rule) for rule in message.split("; ")]
     broken = frozenset(match[1] if match else model.RECORD for match in named)
-    if model.RECORD in broken:  # what else is wrong with such a record, the model does not say
-        broken = frozenset({model.RECORD})
     return (day, agent, role, broken, raw["file"], parts["entry"], parts["record"])
 
 

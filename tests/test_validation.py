@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from agent_roles_dagster.dump import NO_HOLDERS
+from agent_roles_dagster.dump import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.validation import id_value, message, status_value
@@ -106,11 +106,20 @@ ROWS: dict[tuple[str | None, ...], str | None] = {
     " role_id is a boolean, not an integer; status is neither assigned nor removed",
     (None, None, "null", None): "agent_id is missing; role_id is missing; status is null",
     ("1", "10", '""', None): "status is neither assigned nor removed",
-    # What a record does not give is not missed a second time; an id that is there is looked at.
+    # Each id that is there is looked at, and so is the record's own beside a broken list.
     (None, None, None, "the line is no JSON"): "the line is no JSON",
     (None, "10", None, NO_HOLDERS): NO_HOLDERS,
     (None, '"x"', None, NO_HOLDERS): f"{NO_HOLDERS}; role_id is text that is no integer",
     ("null", None, None, "role_ids is null"): "role_ids is null; agent_id is null",
+    (None, None, None, "role_ids is no list"): "role_ids is no list; agent_id is missing",
+    (None, None, None, "agents is null"): "agents is null; role_id is missing",
+    (None, None, None, "agent_ids is null"): "agent_ids is null; role_id is missing",
+    (None, "10", None, "agents is null"): "agents is null",
+    ("1", None, None, "role_ids is null"): "role_ids is null",
+    # What a record can't give, since it says nothing at all, is not missed a second time.
+    (None, None, None, NOT_AN_OBJECT): NOT_AN_OBJECT,
+    (None, None, None, NO_KNOWN_KEYS): NO_KNOWN_KEYS,
+    ("1", None, None, NO_KNOWN_KEYS): NO_KNOWN_KEYS,
 }
 
 
