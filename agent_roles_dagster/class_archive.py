@@ -88,7 +88,7 @@ def _do_what_a_run_does(spark: SparkSession) -> None:
     dump = find_dump(Settings.from_env({}).landing, "day1")
     ids = spark.range(1).mapInArrow(through, "id bigint")
     snapshots = ids.selectExpr(
-        "'previous' AS snapshot", "id AS agent_id", "id AS role_id", "'assigned' AS status"
+        "id AS agent_id", "id AS role_id", "CAST(id AS INT) AS seen"
     ).mapInArrow(through, SNAPSHOT_SCHEMA)
     decided = transform_agent_roles(
         read_roles_raw(spark, "day1", dump.files),

@@ -8,6 +8,7 @@ without Spark, so that it runs in Spark's tasks and in tests alike.
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,11 +28,14 @@ from agent_roles_dagster.landing import DumpFile, Unreadable, hashed, inflate
 
 # One row says that an agent holds a role (kind "row"), or what was read of a file ("file"), or
 # why a file is unreadable ("unreadable"). `agent`, `role` and `status` are JSON texts, null where
-# the key is absent; a text's quotes stay, its escapes are resolved. `raw` is null for rows read
-# the fast way, whose ids are JSON integers within BIGINT and which have no status.
+# the key is absent; a text's quotes stay, its escapes are resolved. A row read the fast way has
+# nothing but `agent_id` and `role_id`: both are integers within BIGINT, or texts that are one, and
+# it has no status.
 RAW_ROWS = pa.schema(
     [
         ("kind", pa.string()),
+        ("agent_id", pa.int64()),
+        ("role_id", pa.int64()),
         ("agent", pa.string()),
         ("role", pa.string()),
         ("status", pa.string()),
@@ -60,27 +64,32 @@ BROKEN_LINE = "the line is no JSON"
 LONGEST = 2 << 30
 
 _ROWS_PER_BATCH = 65_536
+_TEXT_PER_BATCH = 16 << 20
+# So many entries are read the slow way at most because one among them can't be read the fast way.
+_FEW = 64
 _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
 # An API's error message may have an id, of the request; a role that says no holders has not these.
 _ERROR_KEYS = {"code", "error", "errors", "message"}
-_INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_DIGITS = "-?(?:0|[1-9][0-9]{0,18})"
+_INTEGER = re.compile(f'({_DIGITS})|"({_DIGITS})"'.encode())
+_INTEGER_TEXT = re.compile(_DIGITS)
 _BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _BIGINT = range(-(2**63), 2**63)
 
 
 class _AgentEntry(msgspec.Struct):
-    id: int
+    id: int | str
     status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _RoleEntry(msgspec.Struct):
-    role_id: int
+    role_id: int | str
     status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_INTEGERS = msgspec.json.Decoder(list[int])
+_IDS = msgspec.json.Decoder(list[int | str])
 _AGENT_ENTRIES = msgspec.json.Decoder(list[_AgentEntry])
 _ROLE_ENTRIES = msgspec.json.Decoder(list[_RoleEntry])
 
@@ -256,8 +265,8 @@ class _Rows:
         self._file = file
         self.records = 0
         self.rows = 0
-        self._agents: list[int] = []
-        self._roles: list[int] = []
+        self._agents = array("q")
+        self._roles = array("q")
         self._others: list[dict[str, Any]] = []
 
     @property
@@ -266,16 +275,25 @@ class _Rows:
 
     def flush(self) -> Iterator[pa.RecordBatch]:
         """Hand out the rows collected so far, and forget them."""
-        for start in range(0, len(self._agents), _ROWS_PER_BATCH):
-            part = slice(start, start + _ROWS_PER_BATCH)
-            agents = pa.array(self._agents[part], pa.int64()).cast(pa.string())
-            roles = pa.array(self._roles[part], pa.int64()).cast(pa.string())
-            yield _batch(len(agents), kind="row", agent=agents, role=roles)
-        for start in range(0, len(self._others), _ROWS_PER_BATCH):
-            part = slice(start, start + _ROWS_PER_BATCH)
-            yield pa.RecordBatch.from_pylist(self._others[part], RAW_ROWS)
+        agents, roles, others = self._agents, self._roles, self._others
         self.rows += self.pending
-        self._agents, self._roles, self._others = [], [], []
+        self._agents, self._roles, self._others = array("q"), array("q"), []
+        for start in range(0, len(agents), _ROWS_PER_BATCH):
+            length = min(_ROWS_PER_BATCH, len(agents) - start)
+            ids = {
+                name: pa.Array.from_buffers(
+                    pa.int64(), length, [None, pa.py_buffer(values)], offset=start
+                )
+                for name, values in (("agent_id", agents), ("role_id", roles))
+            }
+            yield _batch(length, kind="row", **ids)
+        start = text = 0
+        for end, row in enumerate(others, start=1):
+            raw = row["raw"]
+            text += len(raw["record"]) + len(raw["entry"] or "")
+            if text > _TEXT_PER_BATCH or end - start == _ROWS_PER_BATCH or end == len(others):
+                yield pa.RecordBatch.from_pylist(others[start:end], RAW_ROWS)
+                start, text = end, 0
 
     def add_line(self, line: bytes, number: int) -> None:
         """The rows of a line of JSON Lines; none if it is blank."""
@@ -350,26 +368,38 @@ class _Rows:
             agent, role = (owner, None) if side == "agent" else (None, owner)
             self._row(agent, role, None, problem, number, record)
             return
-        owner_id = _integer(owner)
-        if owner_id is not None and (ids := _plain_ids(side, listed)) is not None:
-            owners = [owner_id] * len(ids)
-            self._agents += owners if side == "agent" else ids
-            self._roles += ids if side == "agent" else owners
+        if self._plain(side, owner, listed):
             return
         entries = elements(listed)
         if not entries:
             return
         rest = without(record, key).decode()
         first, second = ("id", "agent_id") if side == "role" else ("role_id", "id")
-        for entry_no, entry in enumerate(entries, start=1):
-            other: bytes | None = entry
-            status = None
-            if entry[:1] == b"{":
-                parts = members(entry)
-                other = parts.get(first, parts.get(second))
-                status = parts.get("status")
-            agent, role = (owner, other) if side == "agent" else (other, owner)
-            self._row(agent, role, status, None, number, rest, entry_no, entry)
+        for start in range(0, len(entries), _FEW):
+            few = entries[start : start + _FEW]
+            if len(entries) > _FEW and self._plain(side, owner, b"[" + b",".join(few) + b"]"):
+                continue
+            for entry_no, entry in enumerate(few, start=start + 1):
+                if self._plain(side, owner, b"[" + entry + b"]"):
+                    continue
+                other: bytes | None = entry
+                status = None
+                if entry[:1] == b"{":
+                    parts = members(entry)
+                    other = parts.get(first, parts.get(second))
+                    status = parts.get("status")
+                agent, role = (owner, other) if side == "agent" else (other, owner)
+                self._row(agent, role, status, None, number, rest, entry_no, entry)
+
+    def _plain(self, side: str, owner: bytes | None, listed: bytes) -> bool:
+        """Take a list the fast way; whether that can be done."""
+        owner_id = _integer(owner)
+        if owner_id is None or (ids := _plain_ids(side, listed)) is None:
+            return False
+        owners = array("q", [owner_id]) * len(ids)
+        self._agents += owners if side == "agent" else ids
+        self._roles += ids if side == "agent" else owners
+        return True
 
     def _row(
         self,
@@ -400,10 +430,14 @@ class _Rows:
         )
 
 
-def _plain_ids(side: str, listed: bytes) -> list[int] | None:
-    """The list's ids where all of them are plain: integers, or objects with one and no status."""
+def _plain_ids(side: str, listed: bytes) -> "array[int] | None":
+    """The list's ids where all are plain: integers within BIGINT, or texts that are one.
+
+    They stand there as they are, or in objects without a status.
+    """
+    ids: list[int | str]
     try:
-        ids = _INTEGERS.decode(listed)
+        ids = _IDS.decode(listed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             entries: list[Any]
@@ -417,15 +451,23 @@ def _plain_ids(side: str, listed: bytes) -> list[int] | None:
             return None
         if any(entry.status is not msgspec.UNSET for entry in entries):
             return None
-    if ids and not (min(ids) in _BIGINT and max(ids) in _BIGINT):
+    try:
+        return array("q", ids)  # type: ignore[arg-type]
+    except OverflowError:
         return None
-    return ids
+    except TypeError:
+        if not all(isinstance(id, int) or _INTEGER_TEXT.fullmatch(id) for id in ids):
+            return None
+    try:
+        return array("q", map(int, ids))
+    except OverflowError:
+        return None
 
 
 def _integer(text: bytes | None) -> int | None:
-    if text is None or not _INTEGER.fullmatch(text):
+    if text is None or not (found := _INTEGER.fullmatch(text)):
         return None
-    value = int(text)
+    value = int(found[1] or found[2])
     return value if value in _BIGINT else None
 
 

@@ -21,12 +21,13 @@ from pyspark.sql import DataFrame, SparkSession
 from agent_roles_dagster.arrow_postgres import ArrowConnection
 from agent_roles_dagster.database import Connection, drop_tables, one, run_file
 from agent_roles_dagster.dump import raw_record
-from agent_roles_dagster.transform import SNAPSHOT_SCHEMA
+from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Seen
 
 LOAD_TABLES = ("rows", "delta", "errors", "notes", "claims", "day")
 _PREFIX = "agent_roles_load_"
 _ROWS_PER_COPY = 500_000
 _PAGES_PER_TASK = 16_384
+SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
 COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
 
 
@@ -82,56 +83,58 @@ def read_snapshots(
     spark: SparkSession,
     connection: Connection,
     url: str,
-    snapshots: Mapping[str, str],
+    snapshots: Mapping[str, SeenAs],
     tasks: int,
 ) -> DataFrame:
     """Staged rows of the given days, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
 
     Args:
-        snapshots: sync day by snapshot's name ("previous", "old", "next").
+        snapshots: by sync day, what its rows mean to the day that is being staged.
     """
-    ranges = [
-        (name, *part)
-        for name, day in snapshots.items()
-        for part in _page_ranges(connection, f"stg_agent_roles_{day}")
+    queries = [
+        query
+        for day, seen_as in snapshots.items()
+        for query in _range_queries(connection, f"stg_agent_roles_{day}", seen_as)
     ]
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with ArrowConnection(url) as source:
             for batch in batches:
                 for number in batch.column(0).to_pylist():
-                    name, query = ranges[number]
-                    for rows in source.read(query):
-                        names = pa.repeat(pa.scalar(name), len(rows))
-                        yield pa.RecordBatch.from_arrays(
-                            [names, *rows.columns],
-                            names=["snapshot", "agent_id", "role_id", "status"],
-                        )
+                    yield from source.read(queries[number])
 
-    if not ranges:
+    if not queries:
         return spark.createDataFrame([], SNAPSHOT_SCHEMA)
-    return spark.range(0, len(ranges), 1, min(tasks, len(ranges))).mapInArrow(read, SNAPSHOT_SCHEMA)
+    return spark.range(0, len(queries), 1, min(tasks, len(queries))).mapInArrow(
+        read, SNAPSHOT_SCHEMA
+    )
 
 
-def _page_ranges(connection: Connection, partition: str) -> list[tuple[str]]:
-    """Queries that together read the partition, each a range of its pages."""
-    pages = one(connection, "SELECT pg_relation_size(quote_ident(%s)) / 8192", (partition,))
-    table = sql.Identifier(partition)
-    starts = range(0, max(pages, 1), _PAGES_PER_TASK)
+def _range_queries(connection: Connection, partition: str, seen_as: SeenAs) -> list[str]:
+    """Queries that together read the partition, each a range of its pages; none if it is gone."""
+    pages = one(
+        connection, "SELECT pg_relation_size(to_regclass(quote_ident(%s))) / 8192", (partition,)
+    )
+    if pages is None:
+        return []
+    select = sql.SQL(
+        "SELECT agent_id, role_id,"
+        " CASE status WHEN 'assigned' THEN {} WHEN 'removed' THEN {} ELSE {} END AS seen"
+        " FROM {} WHERE ctid >= {}::tid AND ctid < {}::tid"
+    )
     return [
-        (
-            sql.SQL(
-                "SELECT agent_id, role_id, status FROM {} WHERE ctid >= {}::tid AND ctid < {}::tid"
-            )
-            .format(table, sql.Literal(f"({at},0)"), sql.Literal(f"({at + _PAGES_PER_TASK},0)"))
-            .as_string(connection),
-        )
-        for at in starts
+        select.format(
+            *map(sql.Literal, map(int, seen_as)),
+            sql.Identifier(partition),
+            sql.Literal(f"({at},0)"),
+            sql.Literal(f"({at + _PAGES_PER_TASK},0)"),
+        ).as_string(connection)
+        for at in range(0, max(pages, 1), _PAGES_PER_TASK)
     ]
 
 
-def load(decided: DataFrame, target: Load) -> None:
-    """Load what `transform.transform_agent_roles` decided into the load tables, by Spark's tasks.
+def load(decided: DataFrame, target: Load, tasks: int) -> None:
+    """Load what `transform.transform_agent_roles` decided into the load tables, by `tasks` tasks.
 
     Each task has one connection and one transaction, the tables' contents are published later.
     """
@@ -156,7 +159,9 @@ def load(decided: DataFrame, target: Load) -> None:
                 connection.commit()
         yield pa.RecordBatch.from_pydict({"partition_no": [partition]})
 
-    decided.mapInArrow(write, "partition_no bigint").collect()
+    # Each task loads several partitions one after the other: as few connections as are allowed,
+    # and yet only a small part of the pairs in memory at once.
+    decided.coalesce(tasks).mapInArrow(write, "partition_no bigint").collect()
 
 
 def _tables_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -175,21 +180,21 @@ def _loadable(
     table: pa.Table, target: Load, counts: dict[str, int]
 ) -> Iterator[tuple[str, pa.Table]]:
     """The load tables' rows that are in a table of decisions; adds to the counts."""
-    is_row = pc.equal(table["kind"], "row")
-    is_pair = pc.and_(is_row, pc.is_null(table["message"]))
-    pairs, invalid = table.filter(is_pair), table.filter(pc.and_not(is_row, is_pair))
+    is_pair = pc.is_null(table["refused"])
+    if len(refused := table.filter(pc.invert(is_pair))):
+        yield from _refused(refused, counts)
+    pairs = table.filter(is_pair) if len(refused) else table
     removals = pc.and_not(pairs["in_previous"], pairs["in_day"])
     for name, value in (
         ("valid_rows", pc.sum(pairs["valid_rows"])),
         ("valid_pairs", pc.sum(pc.greater(pairs["valid_rows"], 0))),
-        ("invalid_rows", pa.scalar(len(invalid))),
         ("in_day", pc.sum(pairs["in_day"])),
         ("in_previous", pc.sum(pairs["in_previous"])),
         ("removals", pc.sum(removals)),
     ):
         counts[name] += value.as_py() or 0
 
-    staged = pairs.filter(pc.is_valid(pairs["stage"]))
+    staged = pairs.select(["agent_id", "role_id", "stage"]).filter(pc.is_valid(pairs["stage"]))
     constants = {
         "sync_day": pa.scalar(target.sync_day),
         "source": pa.scalar("api"),
@@ -223,21 +228,31 @@ def _loadable(
             following["next_change"],
         ),
     )
+
+
+def _refused(refused: pa.Table, counts: dict[str, int]) -> Iterator[tuple[str, pa.Table]]:
+    """The errors and the reader's notes; adds to the counts."""
+    kind, message, raw = (
+        pc.struct_field(refused["refused"], name) for name in ("kind", "message", "raw")
+    )
+    is_row = pc.equal(kind, "row")
+    invalid = refused.filter(is_row)
+    counts["invalid_rows"] += len(invalid)
     yield (
         "errors",
         pa.table(
             {
                 "agent_id": invalid["agent_id"],
                 "role_id": invalid["role_id"],
-                "error_message": invalid["message"],
+                "error_message": message.filter(is_row),
                 "raw_record": pa.array(
-                    [raw_record(**raw) for raw in invalid["raw"].to_pylist()], pa.string()
+                    [raw_record(**row) for row in raw.filter(is_row).to_pylist()], pa.string()
                 ),
             }
         ),
     )
-    notes = table.filter(pc.invert(is_row))
-    yield "notes", pa.table({"kind": notes["kind"], "note": notes["message"]})
+    is_note = pc.invert(is_row)
+    yield "notes", pa.table({"kind": kind.filter(is_note), "note": message.filter(is_note)})
 
 
 def _delta(

@@ -21,6 +21,7 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.load import (
     Load,
+    SeenAs,
     create_load_tables,
     drop_load_tables,
     load,
@@ -32,15 +33,11 @@ from agent_roles_dagster.load import (
 )
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
-from agent_roles_dagster.transform import (
-    NEXT,
-    OLD,
-    PREVIOUS,
-    read_roles_raw,
-    transform_agent_roles,
-)
+from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_roles
 
-_BYTES_PER_PARTITION = 4 << 20
+# Small enough that the pairs of a few partitions, hashed, fit into Spark's default memory.
+_BYTES_PER_PARTITION = 8 << 20
+_BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
 
 
@@ -93,9 +90,19 @@ class _Neighbours:
                     " again, load all days into an empty database"
                 )
 
-    def snapshots(self) -> dict[str, str]:
-        days = {PREVIOUS: self.previous, OLD: self.old, NEXT: self.next}
-        return {name: day["sync_day"] for name, day in days.items() if day is not None}
+    def snapshots(self) -> dict[str, SeenAs]:
+        """The days to compare with, and what their rows mean: assigned, removed, neither."""
+        days = (
+            (self.previous, (Seen.IN_PREVIOUS, Seen.NOWHERE, Seen.NOWHERE)),
+            (self.old, (Seen.OLD_ASSIGNED, Seen.OLD_REMOVED, Seen.OLD_OTHER)),
+            (self.next, (Seen.NEXT_ASSIGNED, Seen.NEXT_REMOVED, Seen.NOWHERE)),
+        )
+        return {day["sync_day"]: seen_as for day, seen_as in days if day is not None}
+
+    def rows(self) -> int:
+        """How many rows these days have staged."""
+        days = (self.previous, self.old, self.next)
+        return sum(day["assigned"] + day["removed"] for day in days if day is not None)
 
 
 def stage_day(
@@ -158,7 +165,8 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, digest, observed_at, pruned_at FROM agent_role_sync_days"
+            "SELECT sync_day, digest, observed_at, pruned_at, assigned, removed"
+            " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
         ).format(sql.SQL(condition), sql.SQL(order))
         return connection.execute(query, (number,)).fetchone()
@@ -178,8 +186,8 @@ def _load(
     snapshots = read_snapshots(
         spark, connection, target.url, neighbours.snapshots(), settings.connections
     )
-    size = sum(file.size for file in dump.files)
-    partitions = min(settings.connections, 1 + size // _BYTES_PER_PARTITION)
+    size = sum(file.size for file in dump.files) + neighbours.rows() * _BYTES_PER_STAGED_ROW
+    partitions = 1 + size // _BYTES_PER_PARTITION
     decided = transform_agent_roles(
         raw,
         snapshots,
@@ -187,7 +195,7 @@ def _load(
         has_next=neighbours.next is not None,
         partitions=partitions,
     )
-    load(decided, target)
+    load(decided, target, min(settings.connections, partitions))
 
 
 def _checked(
@@ -226,7 +234,7 @@ def _checked(
         observed_at = neighbours.old["observed_at"] if same and neighbours.old else dump.modified_at
     return StagedDay(
         sync_day=dump.sync_day,
-        previous_day=neighbours.snapshots().get(PREVIOUS),
+        previous_day=neighbours.previous["sync_day"] if neighbours.previous else None,
         previous_assigned=counts["in_previous"],
         digest=digest,
         files=len(files),
@@ -271,7 +279,7 @@ def _publish(
     held = None
     if reason and not accept_removals:
         held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
-    following = neighbours.snapshots().get(NEXT)
+    following = neighbours.next["sync_day"] if neighbours.next else None
     with connection.transaction():
         use_load_tables(connection, target)
         connection.execute(

@@ -4,6 +4,7 @@ DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
 """
 
 from collections.abc import Iterator, Sequence
+from enum import IntFlag
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -13,17 +14,37 @@ from agent_roles_dagster.dump import read_file
 from agent_roles_dagster.landing import DumpFile
 from agent_roles_dagster.validation import ASSIGNED, REMOVED, id_value, message, status_value
 
-RAW_TYPE = (
+_RAW_TYPE = (
     "struct<file: string, record_no: bigint, entry_no: bigint, entry: string, record: string>"
 )
 RAW_SCHEMA = (
-    "kind string, agent string, role string, status string, problem string, raw " + RAW_TYPE
+    "kind string, agent_id bigint, role_id bigint, agent string, role string, status string,"
+    " problem string, raw " + _RAW_TYPE
 )
-SNAPSHOT_SCHEMA = "snapshot string, agent_id bigint, role_id bigint, status string"
-PREVIOUS, OLD, NEXT = "previous", "old", "next"
+_REFUSED_TYPE = f"struct<kind: string, message: string, raw: {_RAW_TYPE}>"
+SNAPSHOT_SCHEMA = "agent_id bigint, role_id bigint, seen int"
+
+
+class Seen(IntFlag):
+    """Where a pair was seen. One number of a few bits, since every row carries it along.
+
+    OLD is this day as it was staged before; OLD_OTHER is a status that only somebody else can
+    have written there.
+    """
+
+    NOWHERE = 0
+    IN_DAY = 1
+    IN_PREVIOUS = 2
+    NEXT_ASSIGNED = 4
+    NEXT_REMOVED = 8
+    OLD_ASSIGNED = 16
+    OLD_REMOVED = 32
+    OLD_OTHER = 64
+    OLD = OLD_ASSIGNED | OLD_REMOVED | OLD_OTHER
+
 
 # Enough that a task pays for its start, few enough that each core has several.
-_BYTES_PER_TASK = 32 << 20
+_BYTES_PER_TASK = 8 << 20
 
 
 def read_roles_raw(spark: SparkSession, sync_day: str, files: Sequence[DumpFile]) -> DataFrame:
@@ -47,14 +68,15 @@ def transform_agent_roles(
     Args:
         raw: the day's raw rows.
         snapshots: staged rows of the previous day, of this day as it was staged before, and of
-            the next day (`SNAPSHOT_SCHEMA`).
+            the next day (`SNAPSHOT_SCHEMA`; `seen` is a `Seen`).
         was_staged: whether the day was staged before.
         has_next: whether a later day is staged.
-        partitions: how many the result has.
+        partitions: into how many the pairs are shuffled.
 
     Returns: a row for each pair, for each invalid raw row and for each note of the reader's:
-        kind: "row", or the note's kind ("file", "unreadable").
-        agent_id, role_id, message, raw: `message` is null for a pair; a note has only it.
+        agent_id, role_id: the pair, or what could be read of it.
+        refused: null for a pair; else kind ("row", or a note's: "file", "unreadable"), message
+            and raw text.
         valid_rows: how many valid raw rows speak of the pair.
         in_day, in_previous: whether the pair is assigned on the day, on the previous day.
         stage: the status to stage for the day, null where nothing is to be added.
@@ -66,107 +88,96 @@ def transform_agent_roles(
     """
     grouped = (
         _validated(raw)
-        .unionByName(_flagged(snapshots))
-        # An invalid row's text is part of the key: it travels through the same shuffle, so that
-        # the dump is read once, and many invalid rows of one role are still spread evenly.
+        .unionByName(_old_rows_counted(snapshots))
+        # What was refused is part of the key: it travels through the same shuffle, so that the
+        # dump is read once, and many invalid rows of one role are still spread evenly.
         .repartition(partitions, *_KEYS)
         .groupBy(*_KEYS)
+        # Numbers only: on anything else Spark would sort instead of hash.
         .agg(
+            F.bit_or("seen").alias("seen"),
             F.sum("valid_rows").alias("valid_rows"),
             F.sum("old_rows").alias("old_rows"),
-            F.max("old_status").alias("old_status"),
-            F.bool_or("in_day").alias("in_day"),
-            F.bool_or("in_previous").alias("in_previous"),
-            F.bool_or("next_assigned").alias("next_assigned"),
-            F.bool_or("next_removed").alias("next_removed"),
         )
     )
     return _decided(grouped, was_staged=was_staged, has_next=has_next)
 
 
-_KEYS = ("kind", "agent_id", "role_id", "message", "raw")
+_KEYS = ("agent_id", "role_id", "refused")
 
 
 def _validated(raw: DataFrame) -> DataFrame:
     """Raw rows with their ids and, where a rule is broken, its message and the raw text."""
+    # An id that the reader gave as a number is one, and such a row has no status.
+    is_plain = F.col("agent_id").isNotNull()
     checked = raw.select(
         "kind",
-        id_value("agent").alias("agent_id"),
-        id_value("role").alias("role_id"),
-        F.when(F.col("kind") == "row", message("agent", "role", "status", "problem"))
+        F.coalesce("agent_id", id_value("agent")).alias("agent_id"),
+        F.coalesce("role_id", id_value("role")).alias("role_id"),
+        F.when(is_plain, None)
+        .when(F.col("kind") == "row", message("agent", "role", "status", "problem"))
         .otherwise(F.col("problem"))
         .alias("message"),
-        status_value("status").alias("status"),
+        (is_plain | (status_value("status") == ASSIGNED)).alias("is_assigned"),
         "raw",
     )
     is_valid = F.col("message").isNull()
     return checked.select(
-        "kind",
         "agent_id",
         "role_id",
-        "message",
-        F.when(~is_valid, F.col("raw")).alias("raw"),
+        F.when(~is_valid, F.struct("kind", "message", "raw")).alias("refused"),
+        F.when(is_valid & F.col("is_assigned"), int(Seen.IN_DAY))
+        .otherwise(int(Seen.NOWHERE))
+        .alias("seen"),
         is_valid.cast("int").alias("valid_rows"),
         F.lit(0).alias("old_rows"),
-        F.lit(None).cast("string").alias("old_status"),
-        (is_valid & (F.col("status") == ASSIGNED)).alias("in_day"),
-        F.lit(False).alias("in_previous"),
-        F.lit(False).alias("next_assigned"),
-        F.lit(False).alias("next_removed"),
     )
 
 
-def _flagged(snapshots: DataFrame) -> DataFrame:
+def _old_rows_counted(snapshots: DataFrame) -> DataFrame:
     """Staged rows in the columns of `_validated`."""
-
-    def staged(snapshot: str, status: str) -> Column:
-        here = (F.col("snapshot") == snapshot) & (F.col("status") == status)
-        return F.coalesce(here, F.lit(False))
-
-    is_old = F.col("snapshot") == OLD
+    is_old = _has("seen", Seen.OLD)
     # Only somebody else can have staged a row without an id; it says nothing of another day.
     has_ids = F.col("agent_id").isNotNull() & F.col("role_id").isNotNull()
     return snapshots.where(is_old | has_ids).select(
-        F.lit("row").alias("kind"),
         "agent_id",
         "role_id",
-        F.lit(None).cast("string").alias("message"),
-        F.lit(None).cast(RAW_TYPE).alias("raw"),
+        F.lit(None).cast(_REFUSED_TYPE).alias("refused"),
+        "seen",
         F.lit(0).alias("valid_rows"),
         is_old.cast("int").alias("old_rows"),
-        F.when(is_old, F.col("status")).alias("old_status"),
-        F.lit(False).alias("in_day"),
-        staged(PREVIOUS, ASSIGNED).alias("in_previous"),
-        staged(NEXT, ASSIGNED).alias("next_assigned"),
-        staged(NEXT, REMOVED).alias("next_removed"),
     )
 
 
 def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFrame:
-    in_day, in_previous = F.col("in_day"), F.col("in_previous")
-    next_assigned, next_removed = F.col("next_assigned"), F.col("next_removed")
-    old_status = F.col("old_status")
+    in_day, in_previous = _has("seen", Seen.IN_DAY), _has("seen", Seen.IN_PREVIOUS)
+    next_assigned = _has("seen", Seen.NEXT_ASSIGNED)
+    next_removed = _has("seen", Seen.NEXT_REMOVED)
+    old_assigned, old_removed = _has("seen", Seen.OLD_ASSIGNED), _has("seen", Seen.OLD_REMOVED)
+    has_old = F.col("old_rows") > 0
     status = F.when(in_day, ASSIGNED).when(in_previous, REMOVED)
     # One row with the right status stays as it is; anything else goes, repairing what somebody
     # else did to the table.
-    is_kept = (F.col("old_rows") == 1) & old_status.eqNullSafe(status)
+    is_kept = (F.col("old_rows") == 1) & F.when(in_day, old_assigned).otherwise(
+        in_previous & old_removed
+    )
     # The next day was compared with this day, or, if it was not staged, with the previous one.
-    old_in_day = old_status.eqNullSafe(ASSIGNED) if was_staged else in_previous
+    old_in_day = old_assigned if was_staged else in_previous
     old_change = _change(old_in_day, in_previous) if was_staged else F.lit(None).cast("string")
     change = _change(in_day, in_previous)
     next_change = _change(next_assigned, in_day)
     old_next_change = F.when(next_assigned & ~old_in_day, ASSIGNED).when(next_removed, REMOVED)
     # What a corrected day adds or takes away is compared anew, whatever the changes say of it.
-    is_mended = F.lit(was_staged) & ~is_kept & (status.isNotNull() | (F.col("old_rows") > 0))
-    is_pair = (F.col("kind") == "row") & F.col("message").isNull()
+    is_mended = F.lit(was_staged) & ~is_kept & (status.isNotNull() | has_old)
+    is_pair = F.col("refused").isNull()
     removed_next = next_change.eqNullSafe(REMOVED)
     return grouped.select(
         *_KEYS,
         "valid_rows",
-        "in_day",
-        "in_previous",
+        in_day.alias("in_day"),
+        in_previous.alias("in_previous"),
         F.when(is_pair & ~is_kept, status).alias("stage"),
-        (is_pair & (F.col("old_rows") > 0) & ~is_kept).alias("unstage"),
+        (is_pair & has_old & ~is_kept).alias("unstage"),
         change.alias("change"),
         (is_pair & (~change.eqNullSafe(old_change) | is_mended)).alias("is_changed"),
         *(
@@ -179,6 +190,10 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
         ),
         next_change.alias("next_change"),
     )
+
+
+def _has(seen: str, flag: Seen) -> Column:
+    return F.col(seen).bitwiseAND(int(flag)) != 0
 
 
 def _change(now: Column, before: Column) -> Column:

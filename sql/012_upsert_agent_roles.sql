@@ -15,6 +15,8 @@ FROM (
         agent_id,
         role_id
     FROM agent_role_pending
+    -- In the order of the keys of both tables, so that their pages are passed through once.
+    ORDER BY agent_id, role_id
 ) AS pending
 -- Lateral, so that the work is by pending pair, whatever the planner knows of the large table.
 CROSS JOIN

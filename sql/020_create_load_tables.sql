@@ -1,4 +1,5 @@
 -- Where a run collects what it is going to publish. Each run has its own set, under other names.
+-- Unlogged, as a crash of the server ends the run: but for the rows, which become a partition.
 CREATE TABLE agent_roles_load_rows (
     agent_id BIGINT,
     role_id BIGINT,
@@ -8,7 +9,7 @@ CREATE TABLE agent_roles_load_rows (
     ingested_at TIMESTAMP
 );
 
-CREATE TABLE agent_roles_load_delta (
+CREATE UNLOGGED TABLE agent_roles_load_delta (
     agent_id BIGINT,
     role_id BIGINT,
     is_next BOOLEAN,
@@ -18,24 +19,24 @@ CREATE TABLE agent_roles_load_delta (
     change TEXT
 );
 
-CREATE TABLE agent_roles_load_errors (
+CREATE UNLOGGED TABLE agent_roles_load_errors (
     agent_id BIGINT,
     role_id BIGINT,
     error_message TEXT,
     raw_record TEXT
 );
 
-CREATE TABLE agent_roles_load_notes (
+CREATE UNLOGGED TABLE agent_roles_load_notes (
     kind TEXT,
     note TEXT
 );
 
-CREATE TABLE agent_roles_load_claims (
+CREATE UNLOGGED TABLE agent_roles_load_claims (
     partition_no BIGINT PRIMARY KEY,
     counts TEXT
 );
 
-CREATE TABLE agent_roles_load_day (
+CREATE UNLOGGED TABLE agent_roles_load_day (
     sync_day TEXT,
     day_no BIGINT,
     next_day TEXT,

@@ -79,8 +79,9 @@ SELECT
 FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
 WHERE delta.is_changed AND delta.change IS NOT NULL
-ON CONFLICT (
-    agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
+-- In the order of the key, whose index grows page by page then, however large it is.
+ORDER BY delta.agent_id, delta.role_id
+ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
 WHERE known.change <> excluded.change;
 
 INSERT INTO agent_role_pending (agent_id, role_id)
