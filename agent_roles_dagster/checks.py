@@ -75,6 +75,11 @@ def check_stg_agent_roles(
             offenders = rows_of_file(connection, "032_staging_offenders", sync_day=day)
         suspects = rows_of_file(connection, "033_check_suspect_removals", sync_day=day)
     for name, column, _ in _STAGING_RULES:
+        own = [
+            {key: value for key, value in row.items() if key != "broken"}
+            for row in offenders
+            if row["broken"] == column
+        ]
         yield dg.AssetCheckResult(
             check_name=name,
             asset_key="stg_agent_roles",
@@ -82,7 +87,7 @@ def check_stg_agent_roles(
             metadata={
                 "rows": facts["all_rows"],
                 "offenders": facts[column],
-                **({"sample": _table(offenders)} if facts[column] else {}),
+                **({"sample": _table(own)} if own else {}),
             },
         )
     yield _conservation(facts)

@@ -150,6 +150,41 @@ def test_offenders_are_shown_as_a_bounded_sample(
     assert len(found.metadata["sample"].records) == 20
 
 
+def test_each_check_shows_its_own_offenders(
+    two_days: Pipeline, check_results: CheckResults, damage_after_staging: Damage
+) -> None:
+    damage_after_staging(
+        two_days,
+        """
+        INSERT INTO stg_agent_roles (agent_id, role_id, status, sync_day)
+        SELECT n, 10, 'paused', 'day2' FROM generate_series(100, 200) AS n
+        UNION ALL SELECT n, 10, NULL, 'day2' FROM generate_series(300, 400) AS n
+        UNION ALL SELECT NULL, n, 'assigned', 'day2' FROM generate_series(1, 30) AS n
+        UNION ALL SELECT 500, NULL, 'assigned', 'day2'
+        UNION ALL SELECT 600, 10, 'assigned', 'day2' FROM generate_series(1, 3)
+        UNION ALL SELECT 700, 10, status, 'day2' FROM unnest('{assigned,removed}'::TEXT[]) AS status
+        """,
+    )
+    results = check_results(two_days.run("day2"))
+    shown = {
+        name: [record.data for record in result.metadata["sample"].records]
+        for name, result in results.items()
+        if "sample" in result.metadata
+    }
+    assert {name: len(rows) for name, rows in shown.items()} == {
+        "agent_id_is_not_null": 20,
+        "role_id_is_not_null": 1,
+        "status_is_not_null": 20,
+        "status_is_known": 20,
+        "no_pair_twice": 3,
+    }
+    assert {row["agent_id"] for row in shown["agent_id_is_not_null"]} == {""}
+    assert {row["role_id"] for row in shown["role_id_is_not_null"]} == {""}
+    assert {row["status"] for row in shown["status_is_not_null"]} == {""}
+    assert {row["status"] for row in shown["status_is_known"]} == {"paused"}
+    assert {row["agent_id"] for row in shown["no_pair_twice"]} == {"600", "700"}
+
+
 def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
     two_days: Pipeline, check_results: CheckResults
 ) -> None:
