@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS agent_role_sync_days (
     assigned BIGINT,
     removed BIGINT,
     error_rows BIGINT,
+    error_raw_rows BIGINT,
     staged_at TIMESTAMP,
     staged_by TEXT,
     accepted_reason TEXT,
@@ -84,6 +85,8 @@ COMMENT ON COLUMN agent_role_sync_days.valid_pairs IS
 'Distinct valid pairs, those with the status removed included.';
 COMMENT ON COLUMN agent_role_sync_days.error_rows IS
 'Rows in agent_role_pipeline_errors: those of the last readable run, which may have been held.';
+COMMENT ON COLUMN agent_role_sync_days.error_raw_rows IS
+'Raw rows of the run that error_rows are of; raw_rows are those of the run that staged the day.';
 COMMENT ON COLUMN agent_role_sync_days.pruned_at IS
 'When the day''s snapshot left staging, by the setting that bounds how many are kept.';
 

@@ -33,12 +33,13 @@ WHERE NOT EXISTS (
 );
 
 INSERT INTO agent_role_sync_days AS known (
-    sync_day, day_no, error_rows, held_at, held_by, held_digest, held_reason
+    sync_day, day_no, error_rows, error_raw_rows, held_at, held_by, held_digest, held_reason
 )
 SELECT
     sync_day,
     day_no,
     invalid_rows,
+    raw_rows,
     CASE WHEN held_reason IS NOT NULL THEN loaded_at END,
     CASE WHEN held_reason IS NOT NULL THEN run_id END,
     CASE WHEN held_reason IS NOT NULL THEN digest END,
@@ -46,8 +47,14 @@ SELECT
 FROM agent_roles_load_day
 ON CONFLICT (sync_day) DO UPDATE SET
     error_rows = excluded.error_rows,
+    error_raw_rows = excluded.error_raw_rows,
     held_at = coalesce(excluded.held_at, known.held_at),
     held_by = coalesce(excluded.held_by, known.held_by),
     held_digest = coalesce(excluded.held_digest, known.held_digest),
     held_reason = coalesce(excluded.held_reason, known.held_reason)
-WHERE known.error_rows IS DISTINCT FROM excluded.error_rows OR excluded.held_at IS NOT NULL;
+-- noqa: disable=LT02
+WHERE
+    known.error_rows IS DISTINCT FROM excluded.error_rows
+    OR known.error_raw_rows IS DISTINCT FROM excluded.error_raw_rows
+    OR excluded.held_at IS NOT NULL;
+-- noqa: enable=LT02
