@@ -188,7 +188,8 @@ def check_agent_role_pipeline_errors(
         _spec(
             "agent_role_mapping",
             "observed_at_rises",
-            "Each staged day's source was read later than that of the day before.",
+            "The day's source was read later than that of the staged day before, and earlier than"
+            " that of the staged day after.",
         ),
     ],
 )
@@ -198,7 +199,8 @@ def check_agent_role_mapping(
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
         found = {row["kind"]: row for row in rows_of_file(connection, "035_check_mapping")}
-        not_rising = rows_of_file(connection, "036_check_observed_at")
+        day = context.partition_key
+        not_rising = rows_of_file(connection, "036_check_observed_at", sync_day=day)
     for name, kinds in (
         ("assigned_pairs_are_the_newest_days", ("not staged", "not mapped")),
         ("times_fit_status", ("times",)),

@@ -1,4 +1,5 @@
--- Staged days whose source was not read later than that of the staged day before.
+-- The checked day and the staged days beside it, where the later one's source was not read later.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 036_check_observed_at.sql
 SELECT
     sync_day,
     observed_at,
@@ -14,6 +15,7 @@ FROM (
     FROM agent_role_sync_days
     WHERE staged_at IS NOT NULL
 ) AS day
-WHERE observed_at <= previous_observed_at
-ORDER BY day_no
-LIMIT 20;
+WHERE
+    current_setting('agent_roles.sync_day') IN (sync_day, previous_day)
+    AND observed_at <= previous_observed_at
+ORDER BY day_no;

@@ -275,6 +275,22 @@ def test_a_damaged_mapping_fails_its_check(
     assert not check_results(result)[caught_by].passed
 
 
+def test_a_slip_of_times_is_warned_of_on_the_two_days_that_it_is_between(
+    pipeline: Pipeline, check_results: CheckResults
+) -> None:
+    for day, hour in (("day1", 6), ("day2", 8), ("day3", 7), ("day4", 9)):
+        _land(pipeline, day, DAY1, f"2026-01-01T{hour:02d}:00:00Z")
+        assert pipeline.run(day).success
+    warned = []
+    for day in ("day1", "day2", "day3", "day4"):
+        result = pipeline.run(day, select="agent_role_mapping")
+        found = check_results(result)["observed_at_rises"]
+        if not found.passed:
+            (record,) = found.metadata["sample"].records
+            warned.append((day, record.data["previous_day"], record.data["sync_day"]))
+    assert warned == [("day2", "day2", "day3"), ("day3", "day2", "day3")]
+
+
 def test_a_day_staged_but_not_applied_yet_is_no_fault_of_the_mapping(two_days: Pipeline) -> None:
     _land(two_days, "day3", DAY1, "2026-01-03T06:00:00Z")
     staged = two_days.run("day3", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors")
