@@ -208,7 +208,7 @@ def agent_role_mapping(
     )
     return dg.MaterializeResult(
         metadata={
-            "dagster/partition_row_count": applied.written,
+            "dagster/partition_row_count": applied.day_rows,
             "rows changed": applied.written,
             "rows deleted": applied.deleted,
         }

@@ -25,10 +25,15 @@ class NotApplied(Exception):
 
 @dataclass(frozen=True)
 class Applied:
-    """Rows of the mapping that were written (new or different), and that were deleted."""
+    """Rows of the mapping that were written (new or different), and that were deleted.
+
+    Attributes:
+        day_rows: pairs that are staged for the day, whether they changed anything or not.
+    """
 
     written: int
     deleted: int
+    day_rows: int
 
 
 def apply_day(
@@ -71,8 +76,13 @@ def apply_day(
             counts = run_file(connection, "012_upsert_agent_roles")
         if keep_days:
             _prune(connection, keep_days)
+        day_rows = one(
+            connection,
+            "SELECT assigned + removed AS n FROM agent_role_sync_days WHERE sync_day = %s",
+            (sync_day,),
+        )
     _begin, _lock, written, deleted, *_ = counts
-    return Applied(written, deleted)
+    return Applied(written, deleted, day_rows)
 
 
 def _prune(connection: Connection, keep_days: int) -> None:

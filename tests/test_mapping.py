@@ -34,6 +34,17 @@ def test_a_run_that_waits_for_another_one_says_so_and_then_applies(pipeline: Pip
     ) == [(0,)]
 
 
+def test_the_rows_of_a_day_are_what_it_says_and_not_what_it_changed(pipeline: Pipeline) -> None:
+    for day, agents in (("day1", "1, 2, 3"), ("day2", "2, 3, 4")):
+        pipeline.write(day, {"roles.json": f'[{{"id": 10, "agents": [{agents}]}}]'})
+        assert pipeline.run(day).success
+    for changed in (2, 0):
+        (found,) = pipeline.results[-1].asset_materializations_for_node("agent_role_mapping")
+        assert found.metadata["dagster/partition_row_count"].value == 4, "3 assigned, 1 removed"
+        assert found.metadata["rows changed"].value == changed
+        assert pipeline.run("day2").success
+
+
 def test_a_day_that_is_not_staged_is_not_applied(pipeline: Pipeline) -> None:
     with pytest.raises(NotApplied, match="day1 is not staged"):
         apply_day(pipeline.database, "day1", "a run", say=print)
