@@ -223,7 +223,9 @@ def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:
     )
     if not result.records or (event := result.records[0].asset_materialization) is None:
         return None
-    return str(event.metadata["digest"].value)
+    # Somebody may have reported the day as materialised, without saying which dump.
+    digest = event.metadata.get("digest")
+    return None if digest is None else str(digest.value)
 
 
 def _unreadable(error: Exception) -> dg.Failure:

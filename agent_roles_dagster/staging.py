@@ -128,10 +128,11 @@ def stage_day(
         Unreadable: the day is no snapshot; no table was changed.
         Pruned: a neighbour's snapshot is not kept any more; no table was changed.
         Held: the day is implausible; only its validation errors were recorded.
-        InvalidSyncDay: another staged day has the same number.
+        InvalidSyncDay: the name is no sync day's, or another staged day has the same number.
         LostRows: rows were lost on the way; no table was changed.
         psycopg.Error: the database; no table was changed.
     """
+    day_number(sync_day)  # a name that is no day's is no folder to look into
     with connect(url) as connection:
         wait = f"{sync_day}: waiting, since another run is staging a day"
         with staging_lock(connection, on_wait=lambda: say(wait)):

@@ -4,10 +4,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import dagster as dg
 import psycopg
 import pytest
 
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.staging import stage_day
+from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 
 
@@ -185,6 +189,32 @@ def test_a_dump_that_changed_since_it_was_sealed_is_not_staged(pipeline: Pipelin
     assert pipeline.outcome(result) == "unreadable"
     assert "changed since raw_roles sealed them" in _text(result)
     assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(0,)]
+
+
+def test_a_day_that_was_reported_without_a_digest_counts_as_never_sealed(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", [1])
+    pipeline.instance.add_dynamic_partitions("sync_day", ["day1"])
+    pipeline.instance.report_runless_asset_event(
+        dg.AssetMaterialization("raw_roles", partition="day1")
+    )
+    assert pipeline.run("day1", select="stg_agent_roles,agent_role_pipeline_errors").success
+
+
+@pytest.mark.parametrize("name", ["../x", "day01", "2026-02-30", ""])
+def test_a_name_that_is_no_days_is_refused_before_anything_is_read(name: str) -> None:
+    with pytest.raises(InvalidSyncDay):
+        stage_day(
+            Settings.from_env({"AGENT_ROLES_LANDING": "nowhere://"}),
+            "postgresql://nobody@127.0.0.1:1/nowhere",
+            pytest.fail,
+            name,
+            sealed=None,
+            run_id="a run",
+            accept_removals=None,
+            say=print,
+        )
 
 
 def test_records_that_the_manifest_counts_differently_are_not_staged(pipeline: Pipeline) -> None:
