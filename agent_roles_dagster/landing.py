@@ -56,7 +56,7 @@ class Dump:
         files: the dump's files, by name.
         observed_at: when the source was read, from the manifest; naive UTC, None if not given.
         modified_at: the files' newest modification time; naive UTC.
-        listed: the manifest's `files` by name, None if it has none.
+        listed: the manifest's `files` by name, as far as they are dump files; None if it has none.
     """
 
     sync_day: str
@@ -112,8 +112,9 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     """The files of the day's dump and what its manifest says; no dump file is opened.
 
     Raises:
-        Unreadable: no file landed, a file has no bytes, or the manifest is broken or names
-            files that are not there. Files that it does not name are part of the dump, too.
+        Unreadable: no file landed, a file has no bytes, the manifest is broken, or it names files
+            that are not there, or others than dump files that are not what it says. Dump files
+            that it does not name are part of the dump, too.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
@@ -134,9 +135,12 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     listed = None
     if "files" in manifest:
         listed = {entry["name"]: entry for entry in manifest["files"]}
-        there = {f.name for f in files}
-        if missing := sorted(listed.keys() - there):
+        there = {_name(entry): entry for entry in entries}
+        if missing := sorted(listed.keys() - there.keys()):
             raise Unreadable(f"{sync_day}/{missing[0]}: named in {MANIFEST}, but not there")
+        for name in sorted(listed.keys() - {f.name for f in files}):
+            other = DumpFile(name, there[name]["size"], landing, there[name]["name"])
+            _check_other(sync_day, other, listed.pop(name))
     modified = max(_modified(fs, entry) for entry in dumped)
     return Dump(sync_day, files, manifest.get("observed_at"), modified, listed)
 
@@ -173,12 +177,31 @@ def check_digests(dump: Dump, digests: Mapping[str, str]) -> None:
         Unreadable: one differs.
     """
     for name, entry in (dump.listed or {}).items():
-        expected = entry.get("sha256")
-        if expected is not None and expected.lower() != digests[name]:
-            raise Unreadable(
-                f"{dump.sync_day}/{name}: its SHA-256 is {digests[name]}, "
-                f"but {MANIFEST} says {expected}"
-            )
+        _check_digest(f"{dump.sync_day}/{name}", entry, digests[name])
+
+
+def _check_digest(where: str, entry: Mapping[str, Any], digest: str) -> None:
+    expected = entry.get("sha256")
+    if expected is not None and expected.lower() != digest:
+        raise Unreadable(f"{where}: its SHA-256 is {digest}, but {MANIFEST} says {expected}")
+
+
+def _check_other(sync_day: str, file: DumpFile, entry: Mapping[str, Any]) -> None:
+    """Compare a file that is no dump file with what the manifest says of it."""
+    where = f"{sync_day}/{file.name}"
+    if "records" in entry:
+        raise Unreadable(
+            f"{where}: {MANIFEST} says how many records it has, but by its name it is no dump file"
+            " (*.json, *.jsonl, *.ndjson, *.gz), so none are read from it"
+        )
+    digest = hashlib.sha256()
+    try:
+        with file.open() as stream:
+            for _ in hashed(stream, digest):
+                pass
+    except OSError as error:
+        raise Unreadable(f"{where}: can't be opened ({type(error).__name__})") from error
+    _check_digest(where, entry, digest.hexdigest())
 
 
 def content_digest(digests: Mapping[str, str]) -> str:

@@ -258,12 +258,12 @@ def manifest(draw: st.DrawFn, files: Dump, may_be_wrong: bool) -> bytes:
     if draw(_one_in(3)) or may_be_wrong:
         entries = []
         for name, data in files.items():
-            if not model.is_dump_file(name):
+            if not model.is_dump_file(name) and draw(st.booleans()):
                 continue
             entry: dict[str, object] = {"name": name}
             if draw(st.booleans()):
                 entry["sha256"] = hashlib.sha256(data).hexdigest()
-            if draw(st.booleans()):
+            if model.is_dump_file(name) and draw(st.booleans()):
                 try:
                     entry["records"] = len(list(model.file_records(name, data)))
                 except model.NoSnapshot:

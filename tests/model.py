@@ -255,11 +255,11 @@ def read_dump(files: dict[str, bytes]) -> Read:
         records[name] = len(found)
         for record in found:
             rows += record_rows(name, record)
-    observed_at = _check_manifest(files["_manifest.json"], dump, records)
+    observed_at = _check_manifest(files["_manifest.json"], files, records)
     return Read(observed_at, sum(records.values()), tuple(rows), len(dump))
 
 
-def _check_manifest(data: bytes, dump: dict[str, bytes], records: dict[str, int]) -> datetime:
+def _check_manifest(data: bytes, files: dict[str, bytes], records: dict[str, int]) -> datetime:
     """When the source was read, if the manifest is one and matches the files."""
     try:
         manifest = parsed(data.decode("utf-8-sig"))
@@ -269,14 +269,14 @@ def _check_manifest(data: bytes, dump: dict[str, bytes], records: dict[str, int]
     if observed_at.tzinfo is None:
         raise NoSnapshot("observed_at has no offset")
     if "files" in manifest:
-        if not {entry["name"] for entry in manifest["files"]} <= dump.keys():
+        if not {entry["name"] for entry in manifest["files"]} <= files.keys():
             raise NoSnapshot("the manifest names other files")
         for entry in manifest["files"]:
             name = entry["name"]
-            digest = hashlib.sha256(dump[name]).hexdigest()
+            digest = hashlib.sha256(files[name]).hexdigest()
             if entry.get("sha256", digest) != digest:
                 raise NoSnapshot("another SHA-256")
-            if entry.get("records", records[name]) != records[name]:
+            if entry.get("records", records.get(name)) != records.get(name):
                 raise NoSnapshot("another number of records")
     return observed_at.astimezone(UTC).replace(tzinfo=None)
 

@@ -281,6 +281,19 @@ def test_the_manifests_files_must_all_be_there_once(
         land(tmp_path, {"a.json": RECORDS, "ignored.txt": b"x"}, manifest)
 
 
+def test_a_file_that_is_no_dump_file_may_be_named_and_must_match(tmp_path: Path) -> None:
+    files = {"a.json": RECORDS, "report.csv": b"id,name\n\xff"}
+    said = {"name": "report.csv", "sha256": hashlib.sha256(files["report.csv"]).hexdigest()}
+    for named in (said, {"name": "report.csv"}):
+        dump = land(tmp_path, files, {"files": [{"name": "a.json"}, named]})
+        assert names(dump) == ["a.json"]
+        seal(dump)
+    with pytest.raises(Unreadable, match=r"day1/report\.csv: its SHA-256 is"):
+        land(tmp_path, files, {"files": [{**said, "sha256": "0" * 64}]})
+    with pytest.raises(Unreadable, match=r"day1/report\.csv: .* by its name it is no dump file"):
+        land(tmp_path, files, {"files": [{**said, "records": 1}]})
+
+
 def test_files_that_the_manifest_does_not_name_are_part_of_the_dump(tmp_path: Path) -> None:
     dump = land(tmp_path, {"a.json": RECORDS, "b.json": RECORDS}, {"files": [{"name": "a.json"}]})
     assert names(dump) == ["a.json", "b.json"]
