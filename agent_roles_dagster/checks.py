@@ -27,6 +27,13 @@ _STAGING_RULES = (
 )
 
 
+# What mends a mapping that somebody else changed, before any staged day is applied again.
+_FOLLOW_ALL = (
+    "INSERT INTO agent_role_pending SELECT agent_id, role_id FROM agent_role_changes"
+    " UNION SELECT agent_id, role_id FROM agent_role_mapping"
+)
+
+
 def _spec(asset: str, name: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         name,
@@ -178,12 +185,13 @@ def check_agent_role_pipeline_errors(
             "agent_role_mapping",
             "assigned_pairs_are_the_newest_days",
             "The pairs that the mapping says are assigned are exactly those of the newest staged"
-            " day.",
+            " day. Where they are not, somebody else changed it; the result says how to mend that.",
         ),
         _spec(
             "agent_role_mapping",
             "times_fit_status",
-            "Every assignment has a beginning, and an end exactly if it is removed.",
+            "Every assignment has a beginning, and an end exactly if it is removed. Where not,"
+            " somebody else changed the mapping; the result says how to mend that.",
         ),
         _spec(
             "agent_role_mapping",
@@ -213,6 +221,7 @@ def check_agent_role_mapping(
             metadata={
                 "offenders": sum(row["pairs"] for row in here),
                 **{f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here},
+                **({"to mend it, run this and materialise again": _FOLLOW_ALL} if here else {}),
             },
         )
     yield dg.AssetCheckResult(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -273,6 +274,34 @@ def test_a_damaged_mapping_fails_its_check(
     two_days.execute(damage)
     result = two_days.run("day2", select="agent_role_mapping")
     assert not check_results(result)[caught_by].passed
+
+
+@pytest.mark.parametrize("any_day", ["day1", "day2"])
+def test_a_mapping_that_somebody_changed_is_mended_as_the_check_and_the_readme_say(
+    two_days: Pipeline, check_results: CheckResults, any_day: str
+) -> None:
+    mapping = "SELECT * FROM agent_role_mapping ORDER BY 1, 2"
+    before = two_days.rows(mapping)
+    two_days.execute(
+        "DELETE FROM agent_role_mapping WHERE agent_id = 1;"
+        " UPDATE agent_role_mapping SET removed_at = NULL;"
+        " INSERT INTO agent_role_mapping VALUES (99, 10, 'assigned', now(), NULL)"
+    )
+    damaged = two_days.rows(mapping)
+    results = check_results(two_days.run(any_day, select="agent_role_mapping"))
+    assert two_days.rows(mapping) == damaged, "running again alone does not mend it"
+    recipes = {
+        results[name].metadata["to mend it, run this and materialise again"].value
+        for name in ("assigned_pairs_are_the_newest_days", "times_fit_status")
+    }
+    (recipe,) = recipes
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f'"{recipe}"' in readme
+
+    two_days.execute(recipe)
+    results = check_results(two_days.run(any_day, select="agent_role_mapping"))
+    assert two_days.rows(mapping) == before
+    assert all(result.passed for result in results.values())
 
 
 def test_a_slip_of_times_is_warned_of_on_the_two_days_that_it_is_between(
