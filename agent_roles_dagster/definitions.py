@@ -5,6 +5,7 @@ https://docs.dagster.io/guides/build/projects-and-components
 
 import warnings
 
+import click
 import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -14,7 +15,13 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 from agent_roles_dagster import assets, checks  # noqa: E402
 from agent_roles_dagster.resources import AgentRolesResource, spark_resource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days  # noqa: E402
-from agent_roles_dagster.settings import Settings  # noqa: E402
+from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
+
+try:
+    _settings = Settings.from_env()
+except InvalidSetting as error:
+    # Of this, Dagster's command line shows the sentence only.
+    raise click.UsageError(str(error)) from None
 
 defs = dg.Definitions(
     assets=[assets.raw_roles, assets.stage_agent_roles, assets.agent_role_mapping],
@@ -26,7 +33,7 @@ defs = dg.Definitions(
     sensors=[landed_sync_days],
     resources={
         "agent_roles": AgentRolesResource(),
-        "pyspark": spark_resource(Settings.from_env()),
+        "pyspark": spark_resource(_settings),
     },
     # One process and one JVM for a whole run.
     executor=dg.in_process_executor,

@@ -1,5 +1,8 @@
 """The settings: environment variables, each with a default."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,17 @@ def test_a_share_beyond_the_whole_is_refused(text: str) -> None:
     # Somebody who means 20 % and writes 20 would otherwise have no guard at all.
     with pytest.raises(InvalidSetting):
         Settings.from_env({"AGENT_ROLES_HOLD_SHARE": text})
+
+
+def test_the_command_line_shows_the_sentence_and_no_traceback() -> None:
+    command = ["-m", "dagster", "asset", "list", "-m", "agent_roles_dagster.definitions"]
+    env = {**os.environ, "AGENT_ROLES_CONNECTIONS": "many"}
+    ended = subprocess.run(
+        [sys.executable, *command], env=env, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "AGENT_ROLES_CONNECTIONS='many': a number from 1" in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
 
 
 def test_the_environment_of_the_process_is_read_when_asked(
