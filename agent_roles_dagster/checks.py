@@ -206,7 +206,11 @@ def check_agent_role_mapping(
 ) -> Iterator[dg.AssetCheckResult]:
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
-        found = {row["kind"]: row for row in rows_of_file(connection, "035_check_mapping")}
+        facts = rows_of_file(connection, "035_check_mapping")[0]
+        found = {}
+        if not facts["is_same"] or facts["inconsistent"]:
+            offenders = rows_of_file(connection, "037_mapping_offenders")
+            found = {row["kind"]: row for row in offenders}
         day = context.partition_key
         not_rising = rows_of_file(connection, "036_check_observed_at", sync_day=day)
     for name, kinds in (

@@ -129,7 +129,11 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
 
 
 def raw_record(
-    file: str, record_no: int, entry_no: int | None, entry: str | None, record: str
+    file: str,
+    record_no: int,
+    record: str,
+    entry_no: int | None = None,
+    entry: str | None = None,
 ) -> str:
     """The row as received, as JSON that JSONB takes.
 

@@ -232,27 +232,31 @@ def _loadable(
 
 def _refused(refused: pa.Table, counts: dict[str, int]) -> Iterator[tuple[str, pa.Table]]:
     """The errors and the reader's notes; adds to the counts."""
-    kind, message, raw = (
-        pc.struct_field(refused["refused"], name) for name in ("kind", "message", "raw")
-    )
-    is_row = pc.equal(kind, "row")
-    invalid = refused.filter(is_row)
-    counts["invalid_rows"] += len(invalid)
+    told = [json.loads(text) for text in refused["refused"].to_pylist()]
+    is_row = pa.array([one["kind"] == "row" for one in told], pa.bool_())
+    invalid = refused.select(["agent_id", "role_id"]).filter(is_row)
+    errors = [one for one in told if one["kind"] == "row"]
+    notes = [one for one in told if one["kind"] != "row"]
+    counts["invalid_rows"] += len(errors)
     yield (
         "errors",
+        invalid.append_column(
+            "error_message", _texts([one["message"] for one in errors])
+        ).append_column("raw_record", _texts([raw_record(**one["raw"]) for one in errors])),
+    )
+    yield (
+        "notes",
         pa.table(
             {
-                "agent_id": invalid["agent_id"],
-                "role_id": invalid["role_id"],
-                "error_message": message.filter(is_row),
-                "raw_record": pa.array(
-                    [raw_record(**row) for row in raw.filter(is_row).to_pylist()], pa.string()
-                ),
+                "kind": _texts([one["kind"] for one in notes]),
+                "note": _texts([one["message"] for one in notes]),
             }
         ),
     )
-    is_note = pc.invert(is_row)
-    yield "notes", pa.table({"kind": kind.filter(is_note), "note": message.filter(is_note)})
+
+
+def _texts(values: list[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values, pa.string())])
 
 
 def _delta(

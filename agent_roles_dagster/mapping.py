@@ -64,7 +64,7 @@ def apply_day(
             " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
         ).fetchall()
         for day in {sync_day, *(row["sync_day"] for row in pending)}:
-            _require_sound(rows_of_file(connection, "031_check_staging", sync_day=day)[0], day)
+            _require_sound(rows_of_file(connection, "011_require_sound", sync_day=day)[0], day)
         connection.execute("SELECT set_config('agent_roles.run_id', %s, FALSE)", (run_id,))
         try:
             connection.execute(f"SET lock_timeout = '{_SILENCE}'".encode())
@@ -99,12 +99,7 @@ def _prune(connection: Connection, keep_days: int) -> None:
 
 
 def _require_sound(facts: dict[str, int], sync_day: str) -> None:
-    broken = {
-        name: facts[name]
-        for name in ("null_agent_ids", "null_role_ids", "null_statuses", "other_statuses", "twice")
-        if facts[name]
-    }
-    if broken:
+    if broken := {name: count for name, count in facts.items() if count}:
         shown = ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in broken.items())
         raise NotApplied(
             f"what is staged for {sync_day} breaks rules ({shown}), so nothing was applied and the"

@@ -33,6 +33,8 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
         spark_config={
             where: settings.spark_master,
             "spark.app.name": "agent_roles",
+            # At most; Spark's own default is too little for tens of millions of pairs.
+            "spark.driver.memory": "4g",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.log.level": "ERROR",

@@ -36,7 +36,7 @@ from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
 from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_roles
 
 # Small enough that the pairs of a few partitions, hashed, fit into Spark's default memory.
-_BYTES_PER_PARTITION = 8 << 20
+_BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
 

@@ -81,8 +81,10 @@ CROSS JOIN agent_roles_load_day AS day
 WHERE delta.is_changed AND delta.change IS NOT NULL
 -- In the order of the key, whose index grows page by page then, however large it is.
 ORDER BY delta.agent_id, delta.role_id
+-- noqa: disable=LT02
 ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
 WHERE known.change <> excluded.change;
+-- noqa: enable=LT02
 
 INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT

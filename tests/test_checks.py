@@ -325,6 +325,6 @@ def test_a_day_staged_but_not_applied_yet_is_no_fault_of_the_mapping(two_days: P
     staged = two_days.run("day3", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors")
     assert staged.success
     with connect(two_days.database) as connection:
-        assert rows_of_file(connection, "035_check_mapping") == []
+        assert rows_of_file(connection, "037_mapping_offenders") == []
         connection.execute("TRUNCATE agent_role_pending")
-        assert rows_of_file(connection, "035_check_mapping") != []
+        assert rows_of_file(connection, "037_mapping_offenders") != []

@@ -630,7 +630,7 @@ def test_a_raw_record_is_json_to_the_letter_or_its_text_marked_as_such(
     jsonb: Callable[[str], Any], text: str, is_exact: bool, key: str
 ) -> None:
     parts = {"entry": "1", "record": "{}", key: text}
-    stored = jsonb(raw_record("a.json", 3, 2, parts["entry"], parts["record"]))
+    stored = jsonb(raw_record("a.json", 3, parts["record"], 2, parts["entry"]))
     assert (stored["file"], stored["record_no"], stored["entry_no"]) == ("a.json", 3, 2)
     assert stored.keys() == {"file", "record_no", "entry_no", "entry", "record"} ^ (
         set() if is_exact else {key, f"{key}_text"}
@@ -642,7 +642,7 @@ def test_a_raw_record_is_json_to_the_letter_or_its_text_marked_as_such(
 
 
 def test_a_raw_record_of_a_whole_record_has_no_entry(jsonb: Callable[[str], Any]) -> None:
-    stored = jsonb(raw_record("é\udcff.json", 1, None, None, "[1]"))
+    stored = jsonb(raw_record("é\udcff.json", 1, "[1]"))
     assert stored == {"file": "é\\udcff.json", "record_no": 1, "record": [1]}
 
 
@@ -661,7 +661,7 @@ _TEXTS = st.one_of(
 def test_every_raw_record_is_json_that_jsonb_takes(
     jsonb: Callable[[str], Any], entry: str, record: str, file: str
 ) -> None:
-    stored = jsonb(raw_record(file, 1, 1, entry, record))
+    stored = jsonb(raw_record(file, 1, record, 1, entry))
     for key, text in (("entry", entry), ("record", record)):
         if f"{key}_text" in stored:
             assert stored[f"{key}_text"] == text.replace("\0", "\\u0000")
