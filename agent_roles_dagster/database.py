@@ -17,6 +17,10 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 _HERE = Path(__file__).parent
 _STAGING_LOCK = "hashtext('agent_roles staging ' || current_schema())"
+# As the SQL files have it, which take it themselves when they run with psql.
+_LOCK_TABLES = "LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE"
+# So long a run waits before it says so: autovacuum gives way after a second.
+_SILENCE = "2s"
 
 
 def database_url(settings: Settings) -> str:
@@ -115,6 +119,23 @@ def staging_lock(
     finally:
         if locked and not connection.closed and not connection.broken:
             connection.execute(f"SELECT pg_advisory_unlock({_STAGING_LOCK})".encode())
+
+
+def lock_tables(connection: Connection, *, on_wait: Callable[[], None]) -> None:
+    """Take, for the current transaction, the lock that lets one run at a time change the tables.
+
+    Args:
+        on_wait: called once if another run has it, before waiting.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{_SILENCE}'".encode())
+            connection.execute(_LOCK_TABLES.encode())
+            # What follows in the transaction waits for as long as it must.
+            connection.execute("SET LOCAL lock_timeout = DEFAULT")
+    except psycopg.errors.LockNotAvailable:
+        on_wait()
+        connection.execute(_LOCK_TABLES.encode())
 
 
 def drop_tables(connection: Connection, like: str) -> None:

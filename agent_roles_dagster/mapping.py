@@ -9,14 +9,12 @@ import psycopg
 from agent_roles_dagster.database import (
     Connection,
     connect,
+    lock_tables,
     one,
     rows_of_file,
     run_file,
     staging_lock,
 )
-
-# So long a run waits for another before it says so.
-_SILENCE = "1s"
 
 
 class NotApplied(Exception):
@@ -65,15 +63,15 @@ def apply_day(
         ).fetchall()
         for day in {sync_day, *(row["sync_day"] for row in pending)}:
             _require_sound(rows_of_file(connection, "011_require_sound", sync_day=day)[0], day)
-        connection.execute("SELECT set_config('agent_roles.run_id', %s, FALSE)", (run_id,))
-        try:
-            connection.execute(f"SET lock_timeout = '{_SILENCE}'".encode())
+        wait = f"{sync_day}: waiting, since another run is changing the tables"
+        with connection.transaction():
+            lock_tables(connection, on_wait=lambda: say(wait))
+            connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
             counts = run_file(connection, "012_upsert_agent_roles")
-        except psycopg.errors.LockNotAvailable:
-            connection.rollback()
-            say(f"{sync_day}: waiting, since another run is changing the tables")
-            connection.execute("SET lock_timeout = 0")
-            counts = run_file(connection, "012_upsert_agent_roles")
+        _lock, written, deleted, _days, followed = counts
+        if followed:
+            # The planner takes the table's size for the number of pairs that there are to follow.
+            connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         if keep_days:
             _prune(connection, keep_days)
         day_rows = one(
@@ -81,7 +79,6 @@ def apply_day(
             "SELECT assigned + removed AS n FROM agent_role_sync_days WHERE sync_day = %s",
             (sync_day,),
         )
-    _begin, _lock, written, deleted, *_ = counts
     return Applied(written, deleted, day_rows)
 
 

@@ -1,6 +1,5 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
-BEGIN;
-
+-- With psql: psql -1 -f 012_upsert_agent_roles.sql
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 INSERT INTO agent_role_mapping AS mapping (agent_id, role_id, status, assigned_at, removed_at)
@@ -60,6 +59,5 @@ SET
     applied_by = current_setting('agent_roles.run_id', TRUE)
 WHERE staged_at IS NOT NULL AND applied_at IS NULL;
 
-TRUNCATE agent_role_pending;
-
-COMMIT;
+-- Not TRUNCATE, for which every reader of the table would have to be gone.
+DELETE FROM agent_role_pending;

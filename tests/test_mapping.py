@@ -1,8 +1,11 @@
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from tests.conftest import Pipeline
 from tests.worlds import write_day
@@ -32,6 +35,35 @@ def test_a_run_that_waits_for_another_one_says_so_and_then_applies(pipeline: Pip
         "SELECT (SELECT count(*) FROM agent_role_mapping)"
         " - (SELECT count(*) FROM stg_agent_roles WHERE status = 'assigned')"
     ) == [(0,)]
+
+
+def test_a_reader_in_an_open_transaction_keeps_no_run_waiting(pipeline: Pipeline) -> None:
+    write_day(pipeline.landing, "day1", seed=1)
+    with psycopg.connect(pipeline.database) as reader:
+        with connect(pipeline.database):
+            pass  # creates the schema
+        reader.execute("SELECT FROM agent_role_pending, agent_role_mapping, agent_role_sync_days")
+        assert pipeline.run("day1").success
+        assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    assert pipeline.rows("SELECT count(*) FROM agent_role_pending") == [(0,)]
+
+
+def test_a_run_that_is_blocked_in_the_middle_waits_and_does_not_begin_anew(
+    pipeline: Pipeline,
+) -> None:
+    write_day(pipeline.landing, "day1", seed=1)
+    assert pipeline.run("day1").success
+    pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL")
+    said: list[str] = []
+    with psycopg.connect(pipeline.database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT FROM agent_role_sync_days FOR UPDATE")
+        run = pool.submit(apply_day, pipeline.database, "day1", "a run", say=said.append)
+        time.sleep(3)  # longer than a run is silent about waiting for its turn
+        assert not run.done()
+        other.rollback()
+        run.result(30)
+    assert said == []
+    assert pipeline.rows("SELECT applied_by FROM agent_role_sync_days") == [("a run",)]
 
 
 def test_the_rows_of_a_day_are_what_it_says_and_not_what_it_changed(pipeline: Pipeline) -> None:
