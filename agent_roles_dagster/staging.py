@@ -10,7 +10,13 @@ from typing import Any
 from psycopg import sql
 from pyspark.sql import SparkSession
 
-from agent_roles_dagster.database import Connection, connect, run_file, staging_lock
+from agent_roles_dagster.database import (
+    Connection,
+    connect,
+    lock_tables,
+    run_file,
+    staging_lock,
+)
 from agent_roles_dagster.guard import why_held
 from agent_roles_dagster.landing import (
     Dump,
@@ -145,7 +151,9 @@ def stage_day(
             try:
                 _load(settings, connection, spark(), dump, neighbours, target)
                 staged = _checked(connection, dump, neighbours, target, sealed)
-                _publish(settings, connection, staged, neighbours, target, run_id, accept_removals)
+                _publish(
+                    settings, connection, staged, neighbours, target, run_id, accept_removals, say
+                )
             finally:
                 if not connection.closed and not connection.broken:
                     drop_load_tables(connection)
@@ -268,6 +276,7 @@ def _publish(
     target: Load,
     run_id: str,
     accept_removals: str | None,
+    say: Callable[[str], None],
 ) -> None:
     """Make the loaded day visible in one transaction, or record its errors and raise Held."""
     reason = why_held(
@@ -281,7 +290,9 @@ def _publish(
     if reason and not accept_removals:
         held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
     following = neighbours.next["sync_day"] if neighbours.next else None
+    wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
     with connection.transaction():
+        lock_tables(connection, on_wait=lambda: say(wait))
         use_load_tables(connection, target)
         connection.execute(
             """

@@ -1,6 +1,8 @@
 """Staging and applying days: what is recorded, what is refused, what a second run leaves alone."""
 
 import json
+import queue
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,8 +11,9 @@ import psycopg
 import pytest
 
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging import stage_day
+from agent_roles_dagster.staging import StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 
@@ -31,6 +34,21 @@ def _stage(pipeline: Pipeline, days: dict[str, list[Any]]) -> None:
     for day, agents in days.items():
         _land(pipeline, day, agents)
         assert pipeline.run(day).success, day
+
+
+def _stage_alone(pipeline: Pipeline, day: str, say: Callable[[str], None] = print) -> StagedDay:
+    """Stage a landed day, and apply nothing."""
+    settings = Settings.from_env()
+    return stage_day(
+        settings,
+        pipeline.database,
+        lambda: spark_session(spark_resource(settings), settings),
+        day,
+        sealed=None,
+        run_id="a run",
+        accept_removals=None,
+        say=say,
+    )
 
 
 def _record(pipeline: Pipeline, day: str) -> dict[str, Any]:
@@ -125,6 +143,20 @@ def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(
     assert after[2] == before[2]
     assert after[3] > before[2]
     assert 1 not in after
+
+
+def test_a_run_that_waits_to_publish_says_so_and_then_publishes(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1]})
+    _land(pipeline, "day2", [1, 2])
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with psycopg.connect(pipeline.database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
+        run = pool.submit(_stage_alone, pipeline, "day2", said.put)
+        assert said.get(timeout=60) == "day2: waiting, since another run is changing the tables"
+        assert pipeline.rows("SELECT count(*) FROM agent_role_sync_days") == [(1,)]
+        other.rollback()
+        assert run.result(30).assigned == 2
+    assert said.empty()
 
 
 def test_a_day_keeps_a_record_of_what_was_read_and_by_which_run(pipeline: Pipeline) -> None:
