@@ -117,7 +117,12 @@ INSERT INTO agent_role_sync_days AS known (
     raw_rows,
     valid_pairs,
     duplicates,
-    invalid_rows, assigned, removed, staged_at, staged_by, accepted_reason
+    invalid_rows,
+    assigned,
+    removed,
+    staged_at,
+    staged_by,
+    accepted_reason
 )
 SELECT
     sync_day,
@@ -160,7 +165,12 @@ WHERE
     OR known.digest IS DISTINCT FROM excluded.digest
     OR known.observed_at IS DISTINCT FROM excluded.observed_at
     OR known.assigned IS DISTINCT FROM excluded.assigned
-    OR known.removed IS DISTINCT FROM excluded.removed;
+    OR known.removed IS DISTINCT FROM excluded.removed
+    -- The newest acceptance counts; a run that needed none says nothing of an earlier one.
+    OR (
+        excluded.accepted_reason IS NOT NULL
+        AND known.accepted_reason IS DISTINCT FROM excluded.accepted_reason
+    );
 -- noqa: enable=LT02
 
 -- The next day's own record of its removals follows.

@@ -191,6 +191,22 @@ def test_a_held_day_says_why_and_leaves_only_its_errors(pipeline: Pipeline) -> N
     ]
 
 
+def test_a_day_accepted_again_has_the_newest_reason(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": list(range(20))})
+    _land(pipeline, "day2", [])
+    assert pipeline.run("day2", accept_removals="A").success
+    before = pipeline.rows(COUNTERS)
+    assert pipeline.run("day2", accept_removals="A").success
+    assert pipeline.rows(COUNTERS) == before
+    assert pipeline.outcome(pipeline.run("day2")) == "held"
+    assert _record(pipeline, "day2")["accepted_reason"] == "A"
+    result = pipeline.run("day2", accept_removals="B")
+    assert result.success
+    found = _record(pipeline, "day2")
+    assert found["accepted_reason"] == "B"
+    assert found["staged_by"] == found["applied_by"] == result.dagster_run.run_id
+
+
 def test_another_time_of_observation_reaches_the_mapping(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day1": [1, 2], "day2": [1]})
     _land(pipeline, "day1", [1, 2], observed_at="2026-01-01T08:00:00+02:00")
