@@ -296,13 +296,25 @@ def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[st
 
 
 def removal_sample(connection: psycopg.Connection[Any], target: Load, limit: int) -> list[str]:
-    """Some of the removals about to be staged, as "agent 1, role 10"."""
-    # Every removal of the day is a change, unless the earlier version had it too.
+    """Some of the day's removals, as "agent 1, role 10"."""
+    # Those that are staged already, of an earlier version, and stay so are no part of the delta.
     rows = connection.execute(
         sql.SQL(
-            "SELECT agent_id, role_id FROM {} WHERE NOT is_next AND change = 'removed'"
-            " ORDER BY role_id, agent_id LIMIT %s"
-        ).format(sql.Identifier(target.table("delta"))),
-        (limit,),
+            """
+            SELECT agent_id, role_id FROM {delta} WHERE NOT is_next AND change = 'removed'
+            UNION
+            SELECT agent_id, role_id FROM stg_agent_roles AS staged
+            WHERE sync_day = {sync_day} AND status = 'removed' AND NOT EXISTS (
+                SELECT FROM {delta} AS delta
+                WHERE NOT delta.is_next
+                AND delta.agent_id = staged.agent_id AND delta.role_id = staged.role_id
+            )
+            ORDER BY role_id, agent_id LIMIT {limit}
+            """
+        ).format(
+            delta=sql.Identifier(target.table("delta")),
+            sync_day=sql.Literal(target.sync_day),
+            limit=sql.Literal(limit),
+        )
     )
     return [f"agent {row['agent_id']}, role {row['role_id']}" for row in rows]

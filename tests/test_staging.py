@@ -207,6 +207,25 @@ def test_a_day_accepted_again_has_the_newest_reason(pipeline: Pipeline) -> None:
     assert found["staged_by"] == found["applied_by"] == result.dagster_run.run_id
 
 
+def test_a_day_held_again_after_an_acceptance_names_removals_that_are_staged_already(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": list(range(20))})
+    _land(pipeline, "day2", [])
+    assert pipeline.run("day2", accept_removals="the support desk was closed").success
+    result = pipeline.run("day2")
+    assert pipeline.outcome(result) == "held"
+    assert "Among them: agent 0, role 10; agent 1, role 10" in _text(result)
+
+    _land(pipeline, "day1", list(range(30)))
+    assert pipeline.run("day1").success
+    _land(pipeline, "day2", [0])
+    assert pipeline.run("day2", accept_removals="the support desk was closed").success
+    _land(pipeline, "day2", [None])
+    text = _text(pipeline.run("day2"))
+    assert "Among them: agent 0, role 10; agent 1, role 10; agent 2, role 10" in text
+
+
 def test_another_time_of_observation_reaches_the_mapping(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day1": [1, 2], "day2": [1]})
     _land(pipeline, "day1", [1, 2], observed_at="2026-01-01T08:00:00+02:00")
