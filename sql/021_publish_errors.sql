@@ -1,14 +1,15 @@
 -- Needs the load tables of 020, filled. With psql: psql -1 -f 021_... -f 022_...
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
--- The day's errors become those that were loaded; what is there already stays as it is.
+-- The day's errors become those that were loaded; what is there already stays as it is. Compared as
+-- text, since to JSONB 1.0 and 1.00 are equal, which the refused row is to show as it came.
 DELETE FROM agent_role_pipeline_errors AS published
 WHERE
     published.sync_day = (SELECT sync_day FROM agent_roles_load_day)
     AND NOT EXISTS (
         SELECT FROM agent_roles_load_errors AS loaded
         WHERE
-            loaded.raw_record::JSONB = published.raw_record
+            loaded.raw_record::JSONB::TEXT = published.raw_record::TEXT
             AND loaded.error_message = published.error_message
             AND loaded.agent_id IS NOT DISTINCT FROM published.agent_id
             AND loaded.role_id IS NOT DISTINCT FROM published.role_id
@@ -29,7 +30,9 @@ FROM agent_roles_load_errors AS loaded
 CROSS JOIN agent_roles_load_day AS day
 WHERE NOT EXISTS (
     SELECT FROM agent_role_pipeline_errors AS published
-    WHERE published.sync_day = day.sync_day AND published.raw_record = loaded.raw_record::JSONB
+    WHERE
+        published.sync_day = day.sync_day
+        AND published.raw_record::TEXT = loaded.raw_record::JSONB::TEXT
 );
 
 INSERT INTO agent_role_sync_days AS known (

@@ -207,7 +207,7 @@ def integer(value: Any) -> int | None:
 
 
 def canonical(value: Any) -> Any:
-    """JSON as something hashable that is equal where JSONB would say so."""
+    """JSON as something hashable that is equal where JSONB would write the same text."""
     if value is MISSING:
         return "missing"
     if isinstance(value, Broken):
@@ -220,7 +220,8 @@ def canonical(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return ("constant", str(value))
     if isinstance(value, (int, Decimal)):
-        return ("number", Decimal(value))
+        # Its digits, since as numbers 1.0 and 1.00 are equal.
+        return ("number", Decimal(value).as_tuple())
     return ("text", value)
 
 

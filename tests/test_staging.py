@@ -159,6 +159,15 @@ def test_a_run_that_waits_to_publish_says_so_and_then_publishes(pipeline: Pipeli
     assert said.empty()
 
 
+def test_a_corrected_refused_row_is_shown_as_it_came_last(pipeline: Pipeline) -> None:
+    for number in ("1.0", "1.00"):
+        pipeline.write("day1", {"roles.json": f'[{{"id": 10, "agents": [{number}]}}]'})
+        assert pipeline.run("day1").success
+        assert pipeline.rows("SELECT raw_record ->> 'entry' FROM agent_role_pipeline_errors") == [
+            (number,)
+        ]
+
+
 def test_a_day_keeps_a_record_of_what_was_read_and_by_which_run(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day1": [1, 1, 2, None], "day2": [2]})
     found = _record(pipeline, "day2")
