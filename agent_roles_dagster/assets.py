@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
-from agent_roles_dagster.landing import Unreadable, find_dump, require_landed, seal, shown
+from agent_roles_dagster.landing import (
+    Unreadable,
+    find_dump,
+    landed_days,
+    require_landed,
+    seal,
+    shown,
+)
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource, spark_session
@@ -193,12 +200,14 @@ def agent_role_mapping(
 ) -> dg.MaterializeResult[None]:
     """Applies the staged day in one transaction."""
     sync_day = context.partition_key
+    settings = agent_roles.settings()
     try:
         applied = apply_day(
             agent_roles.database_url(),
             sync_day,
             context.run_id,
-            keep_days=agent_roles.settings().keep_days,
+            keep_days=settings.keep_days,
+            landed=landed_days(settings.landing) if settings.keep_days else [],
             say=context.log.info,
         )
     except NotApplied as error:

@@ -1,6 +1,6 @@
 """Applying staged days to the mapping, by `sql/012_upsert_agent_roles.sql`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from agent_roles_dagster.database import (
     run_file,
     staging_lock,
 )
+from agent_roles_dagster.sync_days import day_number
 
 
 class NotApplied(Exception):
@@ -35,13 +36,20 @@ class Applied:
 
 
 def apply_day(
-    url: str, sync_day: str, run_id: str, *, keep_days: int = 0, say: Callable[[str], None]
+    url: str,
+    sync_day: str,
+    run_id: str,
+    *,
+    keep_days: int = 0,
+    landed: Sequence[str] = (),
+    say: Callable[[str], None],
 ) -> Applied:
     """Make the mapping follow the staged days, this one and any that was not applied yet.
 
     Args:
-        say: takes a line for the user.
         keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
+        landed: the days that landed; what those not yet staged are compared with stays.
+        say: takes a line for the user.
 
     Raises:
         NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
@@ -73,7 +81,7 @@ def apply_day(
             # The planner takes the table's size for the number of pairs that there are to follow.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         if keep_days:
-            _prune(connection, keep_days)
+            _prune(connection, sync_day, keep_days, landed)
         day_rows = one(
             connection,
             "SELECT assigned + removed AS n FROM agent_role_sync_days WHERE sync_day = %s",
@@ -82,16 +90,22 @@ def apply_day(
     return Applied(written, deleted, day_rows)
 
 
-def _prune(connection: Connection, keep_days: int) -> None:
+def _prune(connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]) -> None:
     """Drop old snapshots, unless somebody uses them just now: then a later run does."""
     with staging_lock(connection, wait=False) as locked:
         if not locked:
             return
+        parameters = {
+            "sync_day": sync_day,
+            "keep_days": str(keep_days),
+            "landed_days": f"{{{','.join(str(day_number(day)) for day in landed)}}}",
+        }
         with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '2s'")
-            connection.execute(
-                "SELECT set_config('agent_roles.keep_days', %s, TRUE)", (str(keep_days),)
-            )
+            for name, value in parameters.items():
+                connection.execute(
+                    "SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value)
+                )
             run_file(connection, "023_prune_snapshots")
 
 

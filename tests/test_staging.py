@@ -340,6 +340,40 @@ def test_only_the_newest_snapshots_are_kept_if_so_set_and_nothing_else_is_lost(
     assert pipeline.rows(query) == history
 
 
+@pytest.mark.parametrize("keep", ["1", "2"])
+def test_a_run_keeps_the_snapshots_that_it_needs_to_be_run_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", keep)
+    _stage(pipeline, {"day1": [1, 2], "day2": [2], "day4": [2, 3]})
+    assert pipeline.run("day4").success
+    _stage(pipeline, {"day3": [2, 4]})
+    assert pipeline.run("day3").success, "a late day, too"
+
+
+def test_a_backfill_in_any_order_keeps_what_landed_days_are_going_to_be_compared_with(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "2")
+    days = {"day1": [1], "day10": [4], "day11": [5], "day2": [1, 2], "day3": [3]}
+    for day, agents in days.items():
+        _land(pipeline, day, agents)
+    for day in days:
+        assert pipeline.run(day).success, day
+    query = "SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1"
+    assert pipeline.rows(query) == [("day10",), ("day11",), ("day2",), ("day3",)]
+    assert pipeline.run("day11").success
+    assert pipeline.rows(query) == [("day10",), ("day11",)], "nothing needs them any more"
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    assert pipeline.rows(query) == [
+        (1, "day1", "day3"),
+        (2, "day2", "day3"),
+        (3, "day3", "day10"),
+        (4, "day10", "day11"),
+        (5, "day11", None),
+    ]
+
+
 def test_two_questions_are_answered_by_sync_day(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day9": [1, 2], "day10": [2, 3], "day11": [1, 2, 4]})
     held_on = "SELECT agent_id, assigned_on FROM agent_roles_on(%s) ORDER BY 1"
