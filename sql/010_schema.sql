@@ -141,49 +141,69 @@ COMMENT ON VIEW agent_role_history IS
 'Every assignment over the staged days: the days on which it began and ended, and when the source '
 'was read on those days. An assignment that holds has no end.';
 
+-- No answer would read as "nobody" in an access review, so a day that is not staged is refused.
+CREATE OR REPLACE FUNCTION agent_role_staged_day_no(asked_day TEXT) RETURNS BIGINT
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found BIGINT;
+BEGIN
+    SELECT known.day_no INTO found FROM agent_role_sync_days AS known
+    WHERE known.sync_day = asked_day AND known.staged_at IS NOT NULL;
+    IF found IS NULL THEN
+        RAISE EXCEPTION 'sync day % is not staged, so there is nothing to say of it', asked_day
+        USING ERRCODE = 'no_data_found', HINT = 'agent_role_sync_days has the staged days.';
+    END IF;
+    RETURN found;
+END $$;
+
+COMMENT ON FUNCTION agent_role_staged_day_no IS
+'The number of a staged day; an error for any other.';
+
 CREATE OR REPLACE FUNCTION agent_roles_on(asked_day TEXT)
 RETURNS TABLE (agent_id BIGINT, role_id BIGINT, assigned_on TEXT, assigned_at TIMESTAMP)
-LANGUAGE sql STABLE
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    asked_no BIGINT := agent_role_staged_day_no(asked_day);
+BEGIN
+    RETURN QUERY
     SELECT
         history.agent_id,
         history.role_id,
         history.assigned_on,
         history.assigned_at
     FROM agent_role_history AS history
-    CROSS JOIN agent_role_sync_days AS asked
     INNER JOIN agent_role_sync_days AS began ON history.assigned_on = began.sync_day
     LEFT JOIN agent_role_sync_days AS ended ON history.removed_on = ended.sync_day
-    WHERE
-        asked.sync_day = $1
-        AND asked.day_no >= began.day_no
-        AND (ended.day_no IS NULL OR asked.day_no < ended.day_no);
-END;
+    WHERE asked_no >= began.day_no AND (ended.day_no IS NULL OR asked_no < ended.day_no);
+END $$;
 
 COMMENT ON FUNCTION agent_roles_on IS 'Who held which role on a sync day, and since when.';
 
 CREATE OR REPLACE FUNCTION agent_role_changes_between(earlier_day TEXT, later_day TEXT)
 RETURNS TABLE (change TEXT, agent_id BIGINT, role_id BIGINT)
-LANGUAGE sql STABLE
-BEGIN ATOMIC
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    earlier_no BIGINT := agent_role_staged_day_no(earlier_day);
+    later_no BIGINT := agent_role_staged_day_no(later_day);
+BEGIN
+    IF earlier_no > later_no THEN
+        RAISE EXCEPTION '% comes after %: the earlier day is named first', earlier_day, later_day
+        USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY
     SELECT
         -- They take turns, so an even number of changes leaves things as they were.
-        (array_agg(change.change ORDER BY change.day_no DESC))[1] AS change,
-        change.agent_id,
-        change.role_id
-    FROM agent_role_changes AS change
-    WHERE
-        change.day_no > (
-            SELECT day.day_no FROM agent_role_sync_days AS day
-            WHERE day.sync_day = $1
-        )
-        AND change.day_no <= (
-            SELECT day.day_no FROM agent_role_sync_days AS day
-            WHERE day.sync_day = $2
-        )
-    GROUP BY change.agent_id, change.role_id
+        (array_agg(known.change ORDER BY known.day_no DESC))[1],
+        known.agent_id,
+        known.role_id
+    FROM agent_role_changes AS known
+    WHERE known.day_no > earlier_no AND known.day_no <= later_no
+    GROUP BY known.agent_id, known.role_id
     HAVING count(*) % 2 = 1;
-END;
+END $$;
 
 COMMENT ON FUNCTION agent_role_changes_between IS
 'Which pairs were assigned or removed on the later sync day as against the earlier one.';

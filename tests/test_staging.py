@@ -385,6 +385,24 @@ def test_two_questions_are_answered_by_sync_day(pipeline: Pipeline) -> None:
     assert pipeline.rows(changes, "day9", "day11") == [(4, "assigned")]
 
 
+def test_a_question_about_a_day_that_is_not_staged_or_in_reversed_order_is_refused(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": list(range(20)), "day2": list(range(19))})
+    _land(pipeline, "day3", [None])
+    assert pipeline.outcome(pipeline.run("day3")) == "held"
+    for question, said in {
+        "agent_roles_on('day7')": "sync day day7 is not staged",
+        "agent_roles_on('day3')": "sync day day3 is not staged",
+        "agent_role_changes_between('day0', 'day2')": "sync day day0 is not staged",
+        "agent_role_changes_between('day1', 'day3')": "sync day day3 is not staged",
+        "agent_role_changes_between('day2', 'day1')": "day2 comes after day1",
+    }.items():
+        with pytest.raises(psycopg.Error, match=said):
+            pipeline.rows(f"SELECT * FROM {question}")
+    assert pipeline.rows("SELECT * FROM agent_role_changes_between('day1', 'day1')") == []
+
+
 @pytest.mark.parametrize(
     "url",
     [
