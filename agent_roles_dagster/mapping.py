@@ -72,11 +72,11 @@ def apply_day(
         for day in {sync_day, *(row["sync_day"] for row in pending)}:
             _require_sound(rows_of_file(connection, "011_require_sound", sync_day=day)[0], day)
         wait = f"{sync_day}: waiting, since another run is changing the tables"
-        with connection.transaction():
-            lock_tables(connection, on_wait=lambda: say(wait))
-            connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
-            counts = run_file(connection, "012_upsert_agent_roles")
-        _lock, written, deleted, _days, followed = counts
+        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        lock_tables(connection, on_wait=lambda: say(wait))
+        connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+        counts = run_file(connection, "012_upsert_agent_roles")
+        _begin, _lock, written, deleted, _days, followed, _commit = counts
         if followed:
             # The planner takes the table's size for the number of pairs that there are to follow.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")

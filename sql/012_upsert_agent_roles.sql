@@ -1,5 +1,6 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
--- With psql: psql -1 -f 012_upsert_agent_roles.sql
+BEGIN;
+
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 INSERT INTO agent_role_mapping AS mapping (agent_id, role_id, status, assigned_at, removed_at)
@@ -61,3 +62,5 @@ WHERE staged_at IS NOT NULL AND applied_at IS NULL;
 
 -- Not TRUNCATE, for which every reader of the table would have to be gone.
 DELETE FROM agent_role_pending;
+
+COMMIT;
