@@ -134,7 +134,7 @@ def stage_agent_roles(
     agent_roles: AgentRolesResource,
     pyspark: LazyPySparkResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Fails with the outcome "held" or "unreadable" if the day must not be staged."""
+    """Fails, with the outcome that says why, if the day must not be staged."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
     try:
@@ -152,7 +152,9 @@ def stage_agent_roles(
         raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from None
     except Pruned as error:
         raise dg.Failure(str(error), {"outcome": "pruned"}, allow_retries=False) from None
-    except (Unreadable, InvalidSyncDay) as error:
+    except InvalidSyncDay as error:
+        raise dg.Failure(str(error), {"outcome": "refused"}, allow_retries=False) from None
+    except Unreadable as error:
         raise _unreadable(error) from None
     versus = f" since {staged.previous_day}" if staged.previous_day else ""
     context.log.info(

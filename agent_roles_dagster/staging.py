@@ -163,13 +163,15 @@ def stage_day(
 def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
     number = day_number(sync_day)
     same = connection.execute(
-        "SELECT sync_day FROM agent_role_sync_days WHERE day_no = %s AND sync_day <> %s",
+        "SELECT sync_day FROM agent_role_sync_days"
+        " WHERE day_no = %s AND sync_day <> %s AND staged_at IS NOT NULL",
         (number, sync_day),
     ).fetchone()
     if same:
         raise InvalidSyncDay(
-            f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first;"
-            " land one of them under another name"
+            f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first,"
+            f" and {same['sync_day']!r} is staged. Nothing was changed in any table. If both are"
+            f" one day, land its dump as {same['sync_day']!r}; if not, under a number of its own"
         )
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:

@@ -35,6 +35,21 @@ WHERE NOT EXISTS (
         AND published.raw_record::TEXT = loaded.raw_record::JSONB::TEXT
 );
 
+-- A number has one name: another that was only ever held, never staged, gives way.
+WITH other AS (
+    DELETE FROM agent_role_sync_days AS known
+    USING agent_roles_load_day AS day
+    WHERE
+        known.day_no = day.day_no
+        AND known.sync_day <> day.sync_day
+        AND known.staged_at IS NULL
+    RETURNING known.sync_day
+)
+
+DELETE FROM agent_role_pipeline_errors AS published
+USING other
+WHERE published.sync_day = other.sync_day;
+
 INSERT INTO agent_role_sync_days AS known (
     sync_day, day_no, error_rows, error_raw_rows, held_at, held_by, held_digest, held_reason
 )

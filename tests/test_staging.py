@@ -305,8 +305,31 @@ def test_two_names_of_one_number_are_refused(pipeline: Pipeline) -> None:
         pipeline.write(day, {"roles.json": '[{"id": 10, "agents": [1]}]'})
     assert pipeline.run("day20260101").success
     result = pipeline.run("2026-01-01")
-    assert not result.success
+    assert pipeline.outcome(result) == "refused"
     assert "have the same number" in _text(result)
+    assert "land its dump as 'day20260101'" in _text(result)
+
+
+def test_a_name_that_was_only_held_gives_way_to_another_one_of_its_number(
+    pipeline: Pipeline,
+) -> None:
+    agents = list(range(20))
+    pipeline.write("2026-01-01", {"roles.json": json.dumps([{"id": 10, "agents": agents}])})
+    assert pipeline.run("2026-01-01").success
+    held: dict[str, str | bytes] = {"roles.json": '[{"id": 10, "agents": [null]}]'}
+    pipeline.write("day20260102", held)
+    pipeline.write("2026-01-02", held)
+    for day in ("day20260102", "2026-01-02", "day20260102"):
+        assert pipeline.outcome(pipeline.run(day)) == "held"
+        query = "SELECT sync_day FROM agent_role_sync_days WHERE day_no = 20260102"
+        assert pipeline.rows(query) == [(day,)]
+        assert pipeline.rows("SELECT sync_day FROM agent_role_pipeline_errors") == [(day,)]
+    pipeline.write("2026-01-02", {"roles.json": '[{"id": 10, "agents": [1]}]'})
+    assert pipeline.run("2026-01-02").success
+    assert pipeline.outcome(pipeline.run("day20260102")) == "refused"
+    query = "SELECT sync_day, error_rows FROM agent_role_sync_days ORDER BY 1"
+    assert pipeline.rows(query) == [("2026-01-01", 0), ("2026-01-02", 0)]
+    assert pipeline.rows("SELECT sync_day FROM agent_role_pipeline_errors") == []
 
 
 def test_a_mapping_of_a_day_that_is_not_staged_is_refused(pipeline: Pipeline) -> None:
