@@ -55,7 +55,7 @@ def faults(folder: Path, fault: str) -> dict[str, str]:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_FAULTS)
     return {
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))),
         "AGENT_ROLES_TEST_FAULT": fault,
         "AGENT_ROLES_TEST_FAULT_LOG": str(folder / "log"),
     }
