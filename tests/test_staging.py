@@ -2,6 +2,9 @@
 
 import json
 import queue
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +14,7 @@ import psycopg
 import pytest
 
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging import StagedDay, stage_day
@@ -130,6 +134,135 @@ def test_the_same_dump_again_writes_no_row(pipeline: Pipeline) -> None:
     for day in ("day3", "day1", "day2"):
         assert pipeline.run(day).success
     assert pipeline.rows(COUNTERS) == before
+
+
+TABLES = ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
+TABLES += ("agent_role_changes", "agent_role_pending", "agent_role_sync_days")
+
+
+def _all_rows(pipeline: Pipeline) -> dict[str, list[Any]]:
+    """Every column of every row of every table."""
+    return {table: sorted(pipeline.rows(f"SELECT {table}::TEXT FROM {table}")) for table in TABLES}
+
+
+def test_a_publication_that_fails_at_its_last_statement_leaves_every_table_as_before(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, None], "day2": [2, 3], "day3": [1]})
+    pipeline.execute(
+        """
+        CREATE FUNCTION fail() RETURNS TRIGGER LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'the last statement fails'; END $$;
+        CREATE TRIGGER fail AFTER UPDATE OF removed ON agent_role_sync_days
+        FOR EACH ROW WHEN (new.sync_day = 'day3') EXECUTE FUNCTION fail()
+        """
+    )
+    before = _all_rows(pipeline)
+    _land(pipeline, "day2", [1, 3, "x"])
+    with pytest.raises(psycopg.Error, match="the last statement fails"):
+        _stage_alone(pipeline, "day2")
+    assert _all_rows(pipeline) == before
+    pipeline.execute("DROP TRIGGER fail ON agent_role_sync_days")
+    _stage_alone(pipeline, "day2")
+    after = _all_rows(pipeline)
+    assert [table for table in TABLES if after[table] == before[table]] == ["agent_role_mapping"]
+
+
+def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline) -> None:
+    versions = [[*range(2_000), None], [*range(500, 3_000), "x", "y"]]
+    with connect(pipeline.database):
+        pass  # creates the schema
+    seen: Counter[Any] = Counter()
+    is_over = threading.Event()
+
+    def read() -> None:
+        # Each is one statement: whether a day is staged, and whether it all fits together.
+        counts = "SELECT count(*) FROM stg_agent_roles"
+        errors = """
+            SELECT count(*) FROM agent_role_sync_days AS day
+            WHERE raw_rows IS DISTINCT FROM error_raw_rows OR error_rows <> (
+                SELECT count(*) FROM agent_role_pipeline_errors AS refused
+                WHERE refused.sync_day = day.sync_day
+            )
+        """
+        mapping = """
+            SELECT count(*) FROM agent_role_sync_days
+            WHERE applied_at IS NOT NULL
+            AND assigned <> (SELECT count(*) FROM agent_role_mapping WHERE status = 'assigned')
+        """
+        with psycopg.connect(pipeline.database, autocommit=True) as reader:
+            while not is_over.is_set():
+                for name, query in (("rows", counts), ("errors", errors), ("mapping", mapping)):
+                    row = reader.execute(query.encode()).fetchone()
+                    assert row is not None
+                    seen[name, row[0]] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            for agents in (*versions, *versions):
+                _land(pipeline, "day1", agents)
+                _stage_alone(pipeline, "day1")
+                apply_day(pipeline.database, "day1", "a run", say=print)
+        finally:
+            is_over.set()
+        reading.result(30)
+    assert seen.keys() == {
+        ("rows", 0),
+        ("rows", 2_000),
+        ("rows", 2_500),
+        ("errors", 0),
+        ("mapping", 0),
+    }
+    assert min(seen.values()) > 20
+
+
+def test_pairs_that_changed_and_changed_back_before_they_were_applied_are_not_written(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2]})
+    query = COUNTERS.replace("ORDER BY", "AND relname = 'agent_role_mapping' ORDER BY")
+    before = pipeline.rows(query)
+    for agents in ([2, 3], [1, 2]):
+        _land(pipeline, "day1", agents)
+        _stage_alone(pipeline, "day1")
+    assert pipeline.rows("SELECT count(*) FROM agent_role_pending") == [(4,)]
+    apply_day(pipeline.database, "day1", "a run", say=print)
+    assert pipeline.rows("SELECT count(*) FROM agent_role_pending") == [(0,)]
+    assert pipeline.rows(query) == before
+
+
+def _pages_touched(pipeline: Pipeline) -> Counter[str]:
+    """Pages of the mapping and the history, and of their indexes, that were ever looked at."""
+    with psycopg.connect(pipeline.database, autocommit=True) as connection:
+        # Sessions deliver their counts when they end.
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        others += " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        until = time.monotonic() + 30
+        while connection.execute(others.encode()).fetchone() != (0,):
+            assert time.monotonic() < until, "some session never ends"
+            time.sleep(0.05)
+        rows = connection.execute(
+            "SELECT relname, heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read"
+            " FROM pg_statio_user_tables"
+            " WHERE relname IN ('agent_role_mapping', 'agent_role_changes')"
+        ).fetchall()
+    return Counter(dict(rows))
+
+
+def test_what_a_day_costs_the_mapping_and_the_history_follows_what_it_changes(
+    pipeline: Pipeline,
+) -> None:
+    pairs = 10_000
+    for day, first in (("day1", 0), ("day2", 5)):
+        before = _pages_touched(pipeline) if day == "day2" else Counter()
+        _land(pipeline, day, list(range(first, first + pairs)))
+        _stage_alone(pipeline, day)
+        written = apply_day(pipeline.database, day, "a run", say=print).written
+    assert written == 10, "five pairs went, five came"
+    touched = _pages_touched(pipeline) - before
+    assert touched.keys() == {"agent_role_mapping", "agent_role_changes"}
+    assert max(touched.values()) < 1_000, touched
 
 
 def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(
