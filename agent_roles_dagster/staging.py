@@ -86,7 +86,10 @@ class _Neighbours:
     next: dict[str, Any] | None
 
     def require_kept(self, sync_day: str) -> None:
-        """Refuse to compare with a snapshot that was pruned."""
+        """Refuse to compare with a snapshot that was pruned, or whose table somebody dropped.
+
+        The day's own earlier version may be gone: the day is staged anew then.
+        """
         for day in (self.previous, self.old, self.next):
             if day is not None and day["pruned_at"] is not None:
                 raise Pruned(
@@ -94,6 +97,14 @@ class _Neighbours:
                     f" compared with, was pruned on {day['pruned_at']:%Y-%m-%d} (setting"
                     " AGENT_ROLES_KEEP_DAYS). Nothing was changed in any table. To load old days"
                     " again, load all days into an empty database"
+                )
+        for day in (self.previous, self.next):
+            # No row of it would be seen, so none of its pairs would be seen as removed.
+            if day is not None and not day["is_there"]:
+                raise Pruned(
+                    f"{sync_day} can't be staged: the snapshot of {day['sync_day']}, which it is"
+                    " compared with, is gone, though no run dropped it. Nothing was changed in any"
+                    f" table. Materialise {day['sync_day']} again, then {sync_day}"
                 )
 
     def snapshots(self) -> dict[str, SeenAs]:
@@ -176,7 +187,8 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, digest, observed_at, pruned_at, assigned, removed"
+            "SELECT sync_day, digest, observed_at, pruned_at, assigned, removed,"
+            " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
             " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
         ).format(sql.SQL(condition), sql.SQL(order))

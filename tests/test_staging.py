@@ -573,3 +573,28 @@ def test_no_message_about_the_database_has_its_password(url: str) -> None:
         pass
     assert "cret" not in str(raised.value)
     assert "sec" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("day", "gone"), [("day2", "day1"), ("day2", "day3")])
+def test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day(
+    pipeline: Pipeline, day: str, gone: str
+) -> None:
+    """No pair of it would be seen, so none of them as removed."""
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2, 3], "day3": [1, 2, 3]})
+    before = pipeline.rows("SELECT * FROM agent_role_history ORDER BY 1, 2")
+    pipeline.execute(f"DROP TABLE stg_agent_roles_{gone}")
+    _land(pipeline, day, [1, 2])
+    result = pipeline.run(day)
+    assert pipeline.outcome(result) == "pruned"
+    assert f"the snapshot of {gone}" in _text(result)
+    assert "Nothing was changed" in _text(result)
+    assert pipeline.rows("SELECT * FROM agent_role_history ORDER BY 1, 2") == before
+
+
+def test_a_day_whose_own_table_is_gone_is_staged_anew(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1]})
+    query = "SELECT agent_id, status, sync_day FROM stg_agent_roles ORDER BY 3, 1"
+    before = pipeline.rows(query)
+    pipeline.execute("DROP TABLE stg_agent_roles_day2")
+    assert pipeline.run("day2").success
+    assert pipeline.rows(query) == before
