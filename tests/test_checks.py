@@ -258,6 +258,14 @@ def test_errors_beside_no_known_raw_row_are_not_a_small_share(pipeline: Pipeline
             "INSERT INTO agent_role_mapping VALUES (99, 10, 'assigned', now(), NULL)",
             "assigned_pairs_are_the_newest_days",
         ),
+        (  # as many pairs as before
+            "UPDATE agent_role_mapping SET agent_id = 99 WHERE agent_id = 2",
+            "assigned_pairs_are_the_newest_days",
+        ),
+        (  # the same ids, otherwise paired
+            "UPDATE agent_role_mapping SET agent_id = role_id, role_id = agent_id",
+            "assigned_pairs_are_the_newest_days",
+        ),
         (
             "UPDATE agent_role_mapping SET status = 'removed', removed_at = now()",
             "assigned_pairs_are_the_newest_days",
