@@ -46,7 +46,9 @@ def connect(url: str) -> Iterator[Connection]:
         ) from None
     with opened as connection:
         connection.execute("SET client_min_messages = warning")
-        if not one(connection, "SELECT to_regclass('agent_role_history') IS NOT NULL AS there"):
+        # The last thing that the file creates.
+        newest = "to_regprocedure('agent_role_changes_between(text, text)')"
+        if not one(connection, f"SELECT {newest} IS NOT NULL AS there"):
             run_file(connection, "010_schema")
         yield connection
 

@@ -156,7 +156,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     # Ctrl-C is psql's: it cancels a query. (Ignoring it would be inherited; a handler isn't.)
     signal.signal(signal.SIGINT, lambda *_: None)
-    return subprocess.call([psql, "-d", url, *arguments], env=_environment())
+    options = {name: value for name, value in os.environ.items() if name == "PGOPTIONS"}
+    return subprocess.call([psql, "-d", url, *arguments], env=_environment() | options)
 
 
 def _url(folder: Path) -> str | None:

@@ -25,7 +25,7 @@ def why_held(
     if removals >= limits.min_removals and removals > most:
         return (
             f"it would remove {removals:,} of the previous day's {previous:,} assignments"
-            f" ({removals / previous:.0%}; held from {limits.min_removals:,} and more than"
+            f" ({removals / previous:.1%}; held from {limits.min_removals:,} and more than"
             f" {limits.max_removed_share:.0%} on)"
         )
     return None

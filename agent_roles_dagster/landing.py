@@ -95,7 +95,8 @@ def require_landed(landing: str, sync_day: str) -> None:
     fs, root = url_to_fs(landing)
     if not fs.isdir(f"{root}/{sync_day}"):
         raise InvalidSyncDay(
-            f"{sync_day!r} has not landed: there is no such folder. {_landed_sentence(landing)}"
+            f"{sync_day!r} has not landed: there is no such folder under {shown(landing)};"
+            f" {EXPECTED}. {_landed_sentence(landing)}"
         )
 
 
@@ -103,9 +104,7 @@ def _landed_sentence(landing: str) -> str:
     days = landed_days(landing)
     last = ", ".join(days[-10:]) if days else "none"
     before = f"{len(days) - 10} earlier ones, " if len(days) > 10 else ""
-    return (
-        f"Expected: {EXPECTED}, with a folder under {shown(landing)}. Landed so far: {before}{last}"
-    )
+    return f"Landed so far: {before}{last}"
 
 
 def find_dump(landing: str, sync_day: str) -> Dump:

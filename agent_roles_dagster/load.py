@@ -113,7 +113,10 @@ def read_snapshots(
 def _range_queries(connection: Connection, partition: str, seen_as: SeenAs) -> list[str]:
     """Queries that together read the partition, each a range of its pages; none if it is gone."""
     pages = one(
-        connection, "SELECT pg_relation_size(to_regclass(quote_ident(%s))) / 8192", (partition,)
+        connection,
+        "SELECT pg_relation_size(to_regclass(quote_ident(%s)))"
+        " / current_setting('block_size')::BIGINT",
+        (partition,),
     )
     if pages is None:
         return []

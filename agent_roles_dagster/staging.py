@@ -310,12 +310,15 @@ def _publish(
         use_load_tables(connection, target)
         connection.execute(
             """
-            INSERT INTO agent_roles_load_day VALUES (
+            INSERT INTO agent_roles_load_day (
+                sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
+                records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
+                loaded_at, run_id, accepted_reason, held_reason
+            ) VALUES (
                 %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
                 %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
-                %(duplicates)s,
-                %(invalid_rows)s, %(assigned)s, %(removed)s, %(loaded_at)s, %(run_id)s,
-                %(accepted_reason)s, %(held_reason)s
+                %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
+                %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
             )
             """,
             {
@@ -340,9 +343,9 @@ def _publish(
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
     shown = f" Among them: {'; '.join(sample)}." if sample else ""
     return (
-        f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before,"
-        f" only its {staged.invalid_rows:,} validation errors were recorded. If a page is missing,"
-        " land the whole dump again and materialise the day. If the removals are right,"
+        f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before;"
+        f" of its rows only those refused were recorded ({staged.invalid_rows:,}). If a page is"
+        " missing, land the whole dump again and materialise the day. If the removals are right,"
         ' materialise it with the run config accept_removals: "<reason>" of the op'
         " stage_agent_roles."
     )

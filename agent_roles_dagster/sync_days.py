@@ -3,7 +3,10 @@
 import re
 from datetime import date
 
-EXPECTED = "a sync day is named day<N> (day1, day2, ..., no leading zero) or YYYY-MM-DD"
+EXPECTED = (
+    "a sync day is named day<N> (day1, day2, ..., no leading zero, 18 digits at most) or YYYY-MM-DD"
+)
+# Of at most 18 digits, so that its number fits BIGINT.
 _NUMBERED = re.compile(r"day([1-9][0-9]{0,17})")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 

@@ -1,4 +1,6 @@
 -- Where a run collects what it is going to publish. Each run has its own set, under other names.
+-- The files 020, 021 and 022 are the parts of a run. With psql they go together, and without rows
+-- in these tables change nothing: psql -1 -f 020_... -f 021_... -f 022_...
 -- Unlogged, as a crash of the server ends the run: but for the rows, which become a partition.
 CREATE TABLE agent_roles_load_rows (
     agent_id BIGINT,

@@ -1,4 +1,4 @@
--- Needs the load tables of 020, filled. With psql: psql -1 -f 021_... -f 022_...
+-- Needs the load tables of 020, which says how to run it with psql.
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 -- The day's errors become those that were loaded; what is there already stays as it is. Compared as

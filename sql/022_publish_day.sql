@@ -1,4 +1,4 @@
--- Needs the load tables of 020, filled. With psql: psql -1 -f 021_... -f 022_...
+-- Needs the load tables of 020, which says how to run it with psql.
 -- The loaded day becomes visible: its staged rows, what that means for the next staged day's
 -- removals, and the changes that the mapping is going to follow. Runs after 021, in its
 -- transaction.
@@ -35,7 +35,10 @@ DECLARE
     day agent_roles_load_day%ROWTYPE;
     part TEXT;
 BEGIN
-    SELECT * INTO STRICT day FROM agent_roles_load_day;
+    SELECT * INTO day FROM agent_roles_load_day;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     part := 'stg_agent_roles_' || day.sync_day;
     IF to_regclass(quote_ident(part)) IS NOT NULL THEN
         INSERT INTO stg_agent_roles SELECT * FROM agent_roles_load_rows;
@@ -164,8 +167,26 @@ WHERE
     known.staged_at IS NULL
     OR known.digest IS DISTINCT FROM excluded.digest
     OR known.observed_at IS DISTINCT FROM excluded.observed_at
-    OR known.assigned IS DISTINCT FROM excluded.assigned
-    OR known.removed IS DISTINCT FROM excluded.removed
+    -- Counts differ, too, where somebody else changed them, or rows are judged anew.
+    OR (
+        known.files,
+        known.records,
+        known.raw_rows,
+        known.valid_pairs,
+        known.duplicates,
+        known.invalid_rows,
+        known.assigned,
+        known.removed
+    ) IS DISTINCT FROM (
+        excluded.files,
+        excluded.records,
+        excluded.raw_rows,
+        excluded.valid_pairs,
+        excluded.duplicates,
+        excluded.invalid_rows,
+        excluded.assigned,
+        excluded.removed
+    )
     -- The newest acceptance counts; a run that needed none says nothing of an earlier one.
     OR (
         excluded.accepted_reason IS NOT NULL

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,22 @@ def with_database(server: str, name: str) -> str:
     return f"postgresql://{parts.get('user', '')}@/{name}?host={parts.get('host', '')}"
 
 
-@pytest.fixture
-def database(server: str) -> Iterator[str]:
-    """URL of an empty database."""
+@contextmanager
+def empty_database(server: str) -> Iterator[str]:
+    """URL of a new database, which is dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     yield with_database(server, name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """URL of an empty database."""
+    with empty_database(server) as url:
+        yield url
 
 
 @dataclass

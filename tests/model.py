@@ -18,7 +18,7 @@ from typing import Any
 
 MISSING = object()  # an absent key, as opposed to null
 ASSIGNED, REMOVED = "assigned", "removed"
-STAGED, HELD, UNREADABLE = "staged", "held", "unreadable"
+STAGED, HELD, UNREADABLE, PRUNED = "staged", "held", "unreadable", "pruned"
 RECORD = "record"  # the broken rule of a record that gives no pair at all
 
 _INTEGER_TEXT = re.compile(r"\s*(-?(?:0|[1-9]\d*))\s*", re.ASCII)
@@ -106,6 +106,7 @@ class Model:
     guard: Guard
     staged: dict[str, Read] = field(default_factory=dict)
     refused: dict[str, list[Row]] = field(default_factory=dict)
+    pruned: set[str] = field(default_factory=set)
 
     def land(self, day: str, files: dict[str, bytes], accept_removals: bool) -> str:
         """Land a dump, run its day, and say how that must end."""
@@ -113,6 +114,8 @@ class Model:
             read = read_dump(files)
         except NoSnapshot:
             return UNREADABLE
+        if self.needs_pruned(day):
+            return PRUNED
         self.refused[day] = read.invalid()
         if self._is_implausible(day, read) and not accept_removals:
             return HELD
@@ -129,6 +132,23 @@ class Model:
             or (gone >= self.guard.min_removals and gone > self.guard.share * len(before))
         )
 
+    def needs_pruned(self, day: str) -> bool:
+        """Whether the day is compared with a snapshot that is not kept."""
+        return not self.pruned.isdisjoint(self._compared_with(day))
+
+    def prune(self, day: str, keep_days: int, landed: set[str]) -> None:
+        """Drop old snapshots after a run of the day, but none that may be compared with."""
+        needed = set(self.days()[-keep_days:])
+        for awaited in {day} | (landed - self.staged.keys()):
+            needed |= self._compared_with(awaited)
+        self.pruned |= self.staged.keys() - needed
+
+    def _compared_with(self, day: str) -> set[str]:
+        """The day's own snapshot, and those of the staged days just before and after."""
+        before = [other for other in self.days() if number(other) < number(day)]
+        after = [other for other in self.days() if number(other) > number(day)]
+        return {day, *before[-1:], *after[:1]}
+
     def days(self) -> list[str]:
         """The staged days in their order."""
         return sorted(self.staged, key=number)
@@ -139,6 +159,10 @@ class Model:
         return self.staged[earlier[-1]].assigned() if earlier else set()
 
     def stg_agent_roles(self) -> list[tuple[int, int, str, str]]:
+        """(agent, role, status, day) of the snapshots that are kept."""
+        return [row for row in self._snapshots() if row[3] not in self.pruned]
+
+    def _snapshots(self) -> list[tuple[int, int, str, str]]:
         rows = []
         for day in self.days():
             now, before = self.staged[day].assigned(), self.assigned_before(day)
@@ -151,7 +175,7 @@ class Model:
         assignments: dict[Pair, list[list[Any]]] = {}
         for day in self.days():
             at = self.staged[day].observed_at
-            for agent, role, status, staged_for in self.stg_agent_roles():
+            for agent, role, status, staged_for in self._snapshots():
                 if staged_for != day:
                     continue
                 story = assignments.setdefault((agent, role), [])

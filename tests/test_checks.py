@@ -111,6 +111,10 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
             "INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES ('x', 'day2')",
             "conservation",
         ),
+        (
+            "UPDATE agent_role_sync_days SET duplicates = duplicates + 1 WHERE sync_day = 'day2'",
+            "conservation",
+        ),
     ],
 )
 def test_a_damaged_staged_day_fails_its_check_and_is_not_applied(

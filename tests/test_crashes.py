@@ -10,23 +10,26 @@ import random
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from agent_roles_dagster.embedded_postgres import running_server
-from tests.conftest import Pipeline
+from tests.conftest import Pipeline, empty_database
 from tests.processes import killed_at_the_end, start
 from tests.worlds import TABLES, Tables, tables, write_day
 
 KILLS = int(os.environ.get("AGENT_ROLES_TEST_KILLS", "60"))
+NEW_DAYS = min(30, KILLS // 10)  # a month of them
 DAYS = ("day1", "day2", "day3")
 pytestmark = pytest.mark.timeout(600 + 40 * KILLS)
 # day2 lands again and again, as one or the other of these.
 VERSIONS = (2, 20)
 PHASES = ("start-up and raw_roles", "before staging", "staging")
 PHASES += ("checks and mapping", "after the mapping")
+COMPLETED = "completed"
 
 
 @pytest.fixture
@@ -43,59 +46,78 @@ def reference(pipeline: Pipeline) -> list[Tables]:
     return found
 
 
-# In halves, so that pytest's two processes share them.
-@pytest.mark.parametrize("half", ["first", "second"])
-def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
-    reference: list[Tables], pipeline: Pipeline, tmp_path: Path, class_archive_home: Path, half: str
-) -> None:
-    chance = random.Random(os.environ.get("AGENT_ROLES_TEST_SEED", "kill") + half)
-    env = {
+@pytest.fixture
+def env(pipeline: Pipeline, class_archive_home: Path) -> dict[str, str]:
+    return {
         "AGENT_ROLES_LANDING": str(pipeline.landing),
         "AGENT_ROLES_DATABASE_URL": pipeline.database,
         "AGENT_ROLES_HOME": str(class_archive_home),
         "AGENT_ROLES_SPARK_MASTER": "local[1]",
-        # A short-lived JVM that compiles less starts faster.
-        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
     }
+
+
+# In halves, so that pytest's two processes share them.
+@pytest.mark.parametrize("half", ["first", "second"])
+def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
+    reference: list[Tables], pipeline: Pipeline, tmp_path: Path, env: dict[str, str], half: str
+) -> None:
+    chance = _chance(half)
     phases: Counter[str] = Counter()
-    started = time.monotonic()
-    _complete(env, tmp_path)
-    life = time.monotonic() - started
+    life = _complete(env, tmp_path)
     target, log = 1, tmp_path / "log"
-    while phases.total() < KILLS / 2:
+    while phases.total() < (KILLS - NEW_DAYS) / 2:
         target = 1 - target
         write_day(pipeline.landing, "day2", seed=VERSIONS[target])
-        left_behind = _load_tables(pipeline.database)
-        process = start("day2", env, log)
-        with killed_at_the_end(process):
-            # Any moment of its life, or one soon after a phase began: the later ones are short.
-            if chance.random() < 0.75:
-                _sleep_while_alive(process, chance.uniform(0, 0.95 * life))
-            else:
-                aim = chance.choice(PHASES[1:])
-                while process.poll() is None and PHASES.index(aim) > PHASES.index(
-                    _phase(pipeline.database, log, left_behind)
-                ):
-                    time.sleep(0.05)
-                _sleep_while_alive(process, chance.uniform(0, 0.05 * life))
-            alive = process.poll() is None
-            phase = _phase(pipeline.database, log, left_behind) if alive else "completed"
+        phase = _kill_somewhere("day2", pipeline, env, log, chance, life)
         found = tables(pipeline.database)
         for name in TABLES:
             assert found[name] in (reference[0][name], reference[1][name]), (phase, name)
-        if not alive:
-            assert process.returncode == 0
+        if phase == COMPLETED:
             assert found == reference[target]
-        elif phases[phase] % 10 == 5:
+            continue
+        phases[phase] += 1
+        if phases[phase] % 10 == 5:
             _complete(env, tmp_path)
             assert tables(pipeline.database) == reference[target]
-        if alive:
-            phases[phase] += 1
-        log.unlink()
     print("killed:", dict(phases))
     _complete(env, tmp_path)
     assert tables(pipeline.database) == reference[target]
     assert len(phases) >= 3, "the kills reached too few phases"
+
+
+def test_a_command_killed_while_it_loads_a_new_day_can_be_run_again(
+    server: str,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    env: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The days come in any order; beside the killed runs, undisturbed ones fill a database."""
+    chance = _chance("new days")
+    days = [f"day{number}" for number in range(1, NEW_DAYS + 2)]
+    chance.shuffle(days)
+    for number, day in enumerate(days):
+        write_day(pipeline.landing, day, seed=number)
+    life = _complete(env, tmp_path, days[0])
+    phases: Counter[str] = Counter()
+    with empty_database(server) as url:
+        undisturbed = replace(pipeline, database=url)
+        for day in days:
+            before = tables(undisturbed.database)
+            undisturbed.use(monkeypatch)
+            assert undisturbed.run(day).success
+            after = tables(undisturbed.database)
+            if day == days[0]:
+                continue
+            phase = _kill_somewhere(day, pipeline, env, tmp_path / "log", chance, life)
+            phases[phase] += 1
+            found = tables(pipeline.database)
+            for name in TABLES:
+                assert found[name] in (before[name], after[name]), (phase, name)
+            pipeline.use(monkeypatch)
+            assert pipeline.run(day).success
+            assert tables(pipeline.database) == after
+    print("killed with a new day:", dict(phases))
 
 
 def test_postgresql_killed_in_the_middle_loses_nothing(tmp_path: Path) -> None:
@@ -127,11 +149,50 @@ def test_postgresql_killed_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     assert tables(running_server(home)) != before
 
 
-def _complete(env: dict[str, str], folder: Path, day: str = "day2") -> None:
+def _chance(name: str) -> random.Random:
+    return random.Random(os.environ.get("AGENT_ROLES_TEST_SEED", "kill") + name)
+
+
+def _kill_somewhere(
+    day: str,
+    pipeline: Pipeline,
+    env: dict[str, str],
+    log: Path,
+    chance: random.Random,
+    life: float,
+) -> str:
+    """Run the day, kill it, and say in which phase, or that it completed before.
+
+    At any moment of its life (of so many seconds), or soon after a phase began: the later ones
+    are short.
+    """
+    left_behind = _load_tables(pipeline.database)
+    process = start(day, env, log)
+    with killed_at_the_end(process):
+        if chance.random() < 0.75:
+            _sleep_while_alive(process, chance.uniform(0, 0.95 * life))
+        else:
+            aim = chance.choice(PHASES[1:])
+            while process.poll() is None and PHASES.index(aim) > PHASES.index(
+                _phase(pipeline.database, log, left_behind)
+            ):
+                time.sleep(0.05)
+            _sleep_while_alive(process, chance.uniform(0, 0.05 * life))
+        alive = process.poll() is None
+        phase = _phase(pipeline.database, log, left_behind) if alive else COMPLETED
+    assert alive or process.returncode == 0, log.read_text()[-3000:]
+    log.unlink()
+    return phase
+
+
+def _complete(env: dict[str, str], folder: Path, day: str = "day2") -> float:
+    """Run the day to its end; returns the seconds that took."""
+    started = time.monotonic()
     process = start(day, env, folder / "complete.log")
     with killed_at_the_end(process):
         process.wait(300)
     assert process.returncode == 0, (folder / "complete.log").read_text()[-3000:]
+    return time.monotonic() - started
 
 
 def _sleep_while_alive(process: subprocess.Popen[bytes], seconds: float) -> None:

@@ -208,6 +208,10 @@ def test_the_module_runs_psql_whatever_the_environment_says_of_servers(home: Pat
     done = subprocess.run([*command, "SELECT current_database()"], env=env, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"agent_roles\n"), done.stderr
     assert subprocess.run([*command, "nonsense"], env=env, capture_output=True).returncode == 1
+    # As the SQL files want their parameters.
+    env["PGOPTIONS"] = "-c agent_roles.sync_day=day2"
+    done = subprocess.run([*command, "SHOW agent_roles.sync_day"], env=env, capture_output=True)
+    assert done.stdout == b"day2\n", done.stderr
 
 
 @_as_root

@@ -2,7 +2,7 @@
 
 After every step of a history the tables must be those that `tests/model.py` computes from scratch
 out of the dumps that are staged by then, whatever came before: late days, corrections, re-runs,
-held and unreadable days, runs that died before they were applied.
+held and unreadable days, runs that died before they were applied, old snapshots dropped.
 
     AGENT_ROLES_TEST_HISTORIES  how many histories (default 200)
     AGENT_ROLES_TEST_STEPS      how many landings at most in each (default 5)
@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +36,13 @@ from psycopg import sql
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster import database
-from agent_roles_dagster.landing import Unreadable, find_dump, seal
+from agent_roles_dagster.landing import Unreadable, find_dump, landed_days, seal
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging import Held, stage_day
+from agent_roles_dagster.staging import Held, Pruned, stage_day
 from tests import model
-from tests.conftest import with_database
+from tests.conftest import empty_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages
 
 HISTORIES = int(os.environ.get("AGENT_ROLES_TEST_HISTORIES", "200"))
@@ -123,10 +122,14 @@ class World:
         except Held as error:
             note(f"held: {error}")
             return model.HELD
+        except Pruned as error:
+            note(f"pruned: {error}")
+            return model.PRUNED
         return model.STAGED
 
-    def apply(self, day: str) -> None:
-        apply_day(self._url, day, "a run", say=print)
+    def apply(self, day: str, *, keep_days: int = 0) -> None:
+        landed = landed_days(str(self._landing))
+        apply_day(self._url, day, "a run", keep_days=keep_days, landed=landed, say=print)
 
     def written(self) -> dict[str, tuple[int, ...]]:
         """How many rows were ever written in each table, as PostgreSQL counts them."""
@@ -213,13 +216,13 @@ def _error(
 @pytest.fixture(scope="module")
 def world(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The one world of this module; small worlds need a guard with small limits."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
-    url = with_database(server, name)
     landing = tmp_path_factory.mktemp("landing") / "admin_roles"
-    with pytest.MonkeyPatch.context() as patch:
+    with empty_database(server) as url, pytest.MonkeyPatch.context() as patch:
+        with psycopg.connect(url) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name)
+            )
         patch.setenv("AGENT_ROLES_LANDING", str(landing))
         patch.setenv("AGENT_ROLES_DATABASE_URL", url)
         patch.setenv("AGENT_ROLES_HOLD_MIN_PREVIOUS", str(GUARD.min_previous))
@@ -228,8 +231,6 @@ def world(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
         made = World(landing, url)
         yield made
         made.close()
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 class History(RuleBasedStateMachine):
@@ -293,6 +294,7 @@ class History(RuleBasedStateMachine):
         accept_removals = data.draw(st.integers(0, 2)) == 2
         is_sealed = data.draw(st.integers(0, 3)) < 3
         dies_before_applying = data.draw(st.integers(0, 9)) == 9
+        keep_days = data.draw(st.sampled_from([0, 0, 0, 1, 2]))
         note(f"{day}: {files}")
         loaded_before = self._world.loaded_at()
         is_repeated = self._staged.pop(day, None) == files and self._is_applied
@@ -302,12 +304,19 @@ class History(RuleBasedStateMachine):
         self._landed[day] = files
         self._world.land(day, files)
         outcome = self._world.stage(day, accept_removals=accept_removals, is_sealed=is_sealed)
-        assert outcome == expected
+        if expected == model.UNREADABLE and self._model.needs_pruned(day):
+            assert outcome in (model.UNREADABLE, model.PRUNED), "whichever is found first"
+        else:
+            assert outcome == expected
         if outcome == model.STAGED:
             self._staged[day] = files
             self._is_applied = not dies_before_applying
             if self._is_applied:
-                self._world.apply(day)
+                # A repeated run may still drop a snapshot, which is no row that it writes.
+                keep_days = 0 if is_repeated else keep_days
+                self._world.apply(day, keep_days=keep_days)
+                if keep_days:
+                    self._model.prune(day, keep_days, set(self._landed))
 
         self._world.assert_tables(self._model, is_applied=self._is_applied)
         for row, at in self._world.loaded_at().items():
