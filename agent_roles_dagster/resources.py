@@ -5,6 +5,10 @@ https://docs.dagster.io/guides/build/external-resources
 
 import os
 import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
@@ -28,39 +32,64 @@ class AgentRolesResource(dg.ConfigurableResource[None]):
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:
     """dagster-pyspark's resource, which starts no JVM before its session is asked for."""
-    where = "spark.remote" if settings.spark_master.startswith("sc://") else "spark.master"
-    return LazyPySparkResource(
-        spark_config={
-            where: settings.spark_master,
+    config = {
+        "spark.sql.session.timeZone": "UTC",
+        # Notes of where in Python each column was written: a good part of a small day's time.
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    }
+    if not settings.is_connect:
+        # A Connect server has its own of these. Its URL may hold a token, which a resource's
+        # configuration would show in the web interface.
+        config |= {
+            "spark.master": settings.spark_master,
             "spark.app.name": "agent_roles",
             # At most; Spark's own default is too little for tens of millions of pairs.
             "spark.driver.memory": "4g",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.log.level": "ERROR",
-            "spark.sql.session.timeZone": "UTC",
-            # Notes of where in Python each column was written: a good part of a small day's time.
-            "spark.python.sql.dataFrameDebugging.enabled": "false",
-            "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
-            **settings.spark_conf,
         }
-    )
+    return LazyPySparkResource(spark_config={**config, **settings.spark_conf})
 
 
 def spark_session(pyspark: LazyPySparkResource, settings: Settings) -> SparkSession:
     """The resource's session; finds a Java for it first where Spark runs on this machine.
 
+    A cluster gets this package with the session; what the package imports must be there.
+
     Raises:
         java.JavaNotFound: there is none.
     """
-    if not settings.spark_master.startswith("sc://"):
+    if settings.is_connect:
+        os.environ["SPARK_REMOTE"] = settings.spark_master
+    else:
         home = java_home(settings.home)
         os.environ["JAVA_HOME"] = str(home)
         if (archive := class_archive(home, settings.home)).exists():
             options = driver_options(f"-XX:SharedArchiveFile={archive}")
             os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        if settings.spark_master.startswith("local"):
+        if not settings.is_cluster:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     session: SparkSession = pyspark.spark_session
+    if settings.is_cluster:
+        _add_package(session)
     return session
+
+
+@cache
+def _add_package(session: SparkSession) -> None:
+    """Give the session this package's modules, which its tasks on other machines then import."""
+    source = Path(__file__).parent
+    file = Path(_lasting_folder().name, f"{source.name}.zip")
+    with ZipFile(file, "w") as package:
+        for module in sorted(source.glob("*.py")):
+            package.write(module, f"{source.name}/{module.name}")
+    session.addArtifacts(str(file), pyfile=True)
+
+
+@cache
+def _lasting_folder() -> "TemporaryDirectory[str]":
+    """A folder that is there until this process ends: executors fetch from it when they start."""
+    return TemporaryDirectory(prefix="agent-roles-")

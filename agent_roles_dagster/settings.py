@@ -49,7 +49,7 @@ class Settings:
     landing: str
     database_url: str | None = field(repr=False)  # may hold a password
     home: Path
-    spark_master: str
+    spark_master: str = field(repr=False)  # a Spark Connect URL may hold a token
     spark_conf: Mapping[str, str] = field(repr=False)  # may hold secrets
     connections: int
     guard: Guard
@@ -60,10 +60,11 @@ class Settings:
         """The settings that the environment variables in `env` give.
 
         Raises:
-            InvalidSetting: a number is none, or out of its range.
+            InvalidSetting: a number is none, or out of its range, or a cluster's tasks could not
+                reach the database.
         """
         home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
-        return cls(
+        settings = cls(
             landing=env.get("AGENT_ROLES_LANDING") or str(_SAMPLE),
             database_url=env.get("AGENT_ROLES_DATABASE_URL") or None,
             home=Path(home).expanduser().absolute(),
@@ -82,6 +83,23 @@ class Settings:
             ),
             keep_days=int(_number(env, "AGENT_ROLES_KEEP_DAYS", 0, least=0)),
         )
+        if settings.is_cluster and settings.database_url is None:
+            raise InvalidSetting(
+                "AGENT_ROLES_SPARK_MASTER names a cluster, but AGENT_ROLES_DATABASE_URL is not set:"
+                " the embedded PostgreSQL server can't be reached from other machines. Set"
+                " AGENT_ROLES_DATABASE_URL to a server that this machine and the executors reach"
+            )
+        return settings
+
+    @property
+    def is_connect(self) -> bool:
+        """Whether Spark is reached by Spark Connect, without a JVM of this machine's."""
+        return self.spark_master.startswith("sc://")
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether Spark's tasks may run on other machines than this."""
+        return not self.spark_master.startswith("local")
 
 
 def _number(

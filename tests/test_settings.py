@@ -62,6 +62,27 @@ def test_every_setting_can_be_given() -> None:
     )
 
 
+@pytest.mark.parametrize("master", ["spark://master:7077", "sc://spark:15002", "k8s://https://k"])
+def test_a_cluster_needs_a_database_that_it_can_reach(master: str) -> None:
+    env = {"AGENT_ROLES_SPARK_MASTER": master}
+    with pytest.raises(InvalidSetting, match="AGENT_ROLES_DATABASE_URL"):
+        Settings.from_env(env)
+    env["AGENT_ROLES_DATABASE_URL"] = "postgresql://db/roles"
+    assert Settings.from_env(env).is_cluster
+    assert not Settings.from_env({"AGENT_ROLES_SPARK_MASTER": "local[2,4]"}).is_cluster
+
+
+def test_no_secret_is_shown_with_the_settings() -> None:
+    settings = Settings.from_env(
+        {
+            "AGENT_ROLES_DATABASE_URL": "postgresql://user:secret@db/roles",
+            "AGENT_ROLES_SPARK_MASTER": "sc://spark:443/;token=secret",
+            "AGENT_ROLES_SPARK_CONF_hadoop__key": "secret",
+        }
+    )
+    assert "secret" not in repr(settings)
+
+
 def test_the_home_may_start_with_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     settings = Settings.from_env({"AGENT_ROLES_HOME": "~/roles"})
