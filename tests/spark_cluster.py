@@ -100,8 +100,8 @@ def standalone_cluster(folder: Path, env: dict[str, str]) -> Iterator[str]:
 @contextmanager
 def standalone_workers(
     folder: Path, env: dict[str, str]
-) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]]]]:
-    """The same; yields the workers' processes, too, by their addresses.
+) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The same; yields the workers' processes, too.
 
     A worker's executors are in its process group.
     """
@@ -114,14 +114,14 @@ def standalone_workers(
         return _start(folder, env, command)
 
     master = start("master.Master", "--host", "127.0.0.1", "--port", str(port))
-    workers = {
-        host: start(
+    workers = [
+        start(
             *("worker.Worker", "--host", host, "-c", "1", "-m", "1g"),
             *("-d", str(folder / host), url),
         )
         for host in ("127.0.0.2", "127.0.0.3")
-    }
-    with killed_at_the_end(master, *workers.values()):
+    ]
+    with killed_at_the_end(master, *workers):
         yield url, workers
 
 

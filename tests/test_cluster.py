@@ -5,12 +5,24 @@ The workers there have what the README says they need, and not this package: it 
 Spark Connect does some of the stories in `tests/cases`; `AGENT_ROLES_TEST_CONNECT=all` does all.
 """
 
+import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from subprocess import Popen
 
-from tests.spark_cluster import bare_workers, connect_server
+import fsspec
+import psycopg
+import pytest
+from moto.server import ThreadedMotoServer
+from psycopg import sql
+
+from tests.processes import kill, killed_at_the_end, start
+from tests.spark_cluster import bare_workers, connect_server, standalone_workers
+from tests.worlds import tables
 
 ROOT = Path(__file__).parents[1]
 # Invalid rows, a day that is corrected in between, a day that is held, and text of any kind.
@@ -39,3 +51,89 @@ def test_the_stories_end_with_their_tables_over_spark_connect(server: str, tmp_p
             check=False,
         )
     assert ended.returncode == 0, ended.stdout[-6000:]
+
+
+@pytest.fixture
+def object_store() -> Iterator[dict[str, str]]:
+    """Environment with which S3 is a server of this machine's, that has an empty bucket "dumps"."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        env = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "a-key",
+            "AWS_SECRET_ACCESS_KEY": "a-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        for name, value in env.items():
+            patch.setenv(name, value)
+        fsspec.filesystem("s3").mkdir("dumps")
+        yield env
+    server.stop()
+
+
+def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none(
+    database: str, object_store: dict[str, str], tmp_path: Path
+) -> None:
+    pairs = _land_for_several_tasks("dumps/admin_roles/day1")
+    log = tmp_path / "log"
+    conf = {
+        "driver__host": "127.0.0.1",
+        "shuffle__io__maxRetries": "1",
+        **{f"executorEnv__{name}": value for name, value in object_store.items()},
+    }
+    with standalone_workers(tmp_path, bare_workers(tmp_path / "bare")) as (master, workers):
+        process = start(
+            "day1",
+            {
+                "AGENT_ROLES_LANDING": "s3://dumps/admin_roles",
+                "AGENT_ROLES_DATABASE_URL": database,
+                "AGENT_ROLES_SPARK_MASTER": master,
+                **{f"AGENT_ROLES_SPARK_CONF_{name}": value for name, value in conf.items()},
+            },
+            log,
+        )
+        with killed_at_the_end(process):
+            _kill_amid_loading(database, log, process, workers)
+            process.wait()
+    assert process.returncode == 0, log.read_text()[-3000:]
+    assert "Lost executor" in log.read_text(), "a worker's tasks had to be done by the other"
+    found = tables(database)
+    assert [(agent, role) for agent, role, *_ in found["staging"]] == pairs
+    assert [(agent, role) for agent, role, *_ in found["mapping"]] == pairs
+    assert len(found["errors"]) == 10
+
+
+def _land_for_several_tasks(folder: str) -> list[tuple[int, int]]:
+    """A dump of few pairs that is long enough for two tasks to read it, and five to load it."""
+    store = fsspec.filesystem("s3")
+    pairs = [(agent, role) for role in range(2) for agent in range(1000)]
+    for role in range(2):
+        agents = [agent for agent, its_role in pairs if its_role == role]
+        text = json.dumps([{"id": role, "agents": agents + agents[:10] + ["?"] * 5}])
+        store.pipe_file(f"{folder}/{role}.json", text.encode().ljust(9 << 20))
+    return sorted(pairs, key=repr)
+
+
+def _kill_amid_loading(
+    database: str, log: Path, process: Popen[bytes], workers: list[Popen[bytes]]
+) -> None:
+    """Kill the first worker when each has a task that wrote rows and has yet to commit them."""
+    with psycopg.connect(database) as connection:
+
+        def names(query: str) -> list[tuple[str]]:
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.1)
+            return connection.execute(query.encode()).fetchall()
+
+        loading = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_claims_%'"
+        while not (found := names(loading)):
+            pass
+        # A task's last statement before its commit is an INSERT into it.
+        claims = sql.Identifier(*found[0])
+        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(claims))
+        waiting = "SELECT pid::text FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+        while len(names(waiting)) < len(workers):
+            pass
+        kill(workers[0])
