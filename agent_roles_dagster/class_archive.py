@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,12 +23,12 @@ from pyspark.sql import SparkSession
 from agent_roles_dagster.java import JavaNotFound, class_archive, driver_options, java_home
 from agent_roles_dagster.landing import find_dump
 from agent_roles_dagster.resources import spark_resource, spark_session
-from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, read_roles_raw, transform_agent_roles
 
 
 class NoArchive(RuntimeError):
-    """This Java makes no archive that Spark can use. Its text names one that does."""
+    """There can be no archive that Spark uses. Its text says why, and what to do if anything."""
 
 
 def make(settings: Settings) -> Path:
@@ -35,8 +36,16 @@ def make(settings: Settings) -> Path:
 
     Raises:
         java.JavaNotFound: there is no Java.
-        NoArchive: there is, but no archive can be made with it; runs go on without one.
+        NoArchive: there is, but no archive can be made with it, or runs start no Java here; runs
+            go on without one.
     """
+    if settings.is_connect:
+        raise NoArchive(
+            "Runs with AGENT_ROLES_SPARK_MASTER=sc://... start no Java on this machine, so no"
+            " archive of classes was made: there is nothing that it would make faster."
+        )
+    # Of a cluster, too, it is the driver on this machine that starts sooner.
+    settings = replace(settings, spark_master="local[2]")
     home = java_home(settings.home)
     archive = class_archive(home, settings.home)
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -103,5 +112,5 @@ def _do_what_a_run_does(spark: SparkSession) -> None:
 if __name__ == "__main__":
     try:
         print(make(Settings.from_env()))
-    except (JavaNotFound, NoArchive) as error:
+    except (InvalidSetting, JavaNotFound, NoArchive) as error:
         sys.exit(str(error))

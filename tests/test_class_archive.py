@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,19 @@ def test_an_archive_is_of_one_java_and_one_spark(
     assert archive != class_archive(other, tmp_path)
     monkeypatch.setattr("pyspark.__version__", "5.0.0")
     assert archive != class_archive(here, tmp_path)
+
+
+def test_where_no_java_starts_a_sentence_says_that_there_is_nothing_to_make(tmp_path: Path) -> None:
+    env = {
+        "AGENT_ROLES_HOME": str(tmp_path / "home"),
+        "AGENT_ROLES_SPARK_MASTER": "sc://spark:15002",
+        "AGENT_ROLES_DATABASE_URL": "postgresql://db/roles",
+    }
+    command = [sys.executable, "-m", "agent_roles_dagster.class_archive"]
+    ended = subprocess.run(
+        command, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "start no Java on this machine" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "home").exists()

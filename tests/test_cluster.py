@@ -1,6 +1,7 @@
 """The same job on clusters, started from what pyspark ships: the same tables.
 
-The workers there have what the README says they need, and not this package: it comes with a job.
+The workers there have the packages that the README lists for them, and no others. This package is
+not among them: it comes with a job.
 
 Spark Connect does some of the stories in `tests/cases`; `AGENT_ROLES_TEST_CONNECT=all` does all.
 """
@@ -83,7 +84,7 @@ def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none
         "shuffle__io__maxRetries": "1",
         **{f"executorEnv__{name}": value for name, value in object_store.items()},
     }
-    with standalone_workers(tmp_path, bare_workers(tmp_path / "bare")) as (master, workers):
+    with standalone_workers(tmp_path, bare_workers(tmp_path / "bare", "s3fs")) as (master, workers):
         process = start(
             "day1",
             {
