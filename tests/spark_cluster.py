@@ -69,13 +69,14 @@ def faults(folder: Path, fault: str) -> dict[str, str]:
 # As above. This package is not there, unless a job brings it, and of others only some are.
 _BARE = """
 import os, sys
+from importlib.machinery import PathFinder
 
-class Refused:
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {refused}:
-            raise ModuleNotFoundError("a worker has no " + name)
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in {refused} else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Refused)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
 own = os.path.join("agent_roles_dagster", "__init__.py")
 sys.path[:] = [place for place in sys.path if not os.path.isfile(os.path.join(place, own))]
 """
@@ -196,6 +197,8 @@ def _start(folder: Path, env: dict[str, str], command: list[str]) -> subprocess.
                 "SPARK_HOME": str(_HOME),
                 "SPARK_LOG_DIR": str(folder),
                 "PYSPARK_PYTHON": sys.executable,
+                # Short-lived JVMs that compile less start faster.
+                "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             },
             stdout=log,
             stderr=log,

@@ -75,7 +75,7 @@ def object_store() -> Iterator[dict[str, str]]:
 
 
 def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none(
-    database: str, object_store: dict[str, str], tmp_path: Path
+    database: str, object_store: dict[str, str], class_archive_home: Path, tmp_path: Path
 ) -> None:
     pairs = _land_for_several_tasks("dumps/admin_roles/day1")
     log = tmp_path / "log"
@@ -88,6 +88,7 @@ def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none
         process = start(
             "day1",
             {
+                "AGENT_ROLES_HOME": str(class_archive_home),
                 "AGENT_ROLES_LANDING": "s3://dumps/admin_roles",
                 "AGENT_ROLES_DATABASE_URL": database,
                 "AGENT_ROLES_SPARK_MASTER": master,
