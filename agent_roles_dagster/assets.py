@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.landing import (
     Unreadable,
     find_dump,
@@ -19,7 +20,8 @@ from agent_roles_dagster.landing import (
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource, spark_session
-from agent_roles_dagster.staging import Held, Pruned, stage_day
+from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
+from agent_roles_dagster.summary import day_summary, mapping_preview
 from agent_roles_dagster.sync_days import InvalidSyncDay
 
 GROUP = "agent_roles"
@@ -133,14 +135,15 @@ def stage_agent_roles(
     config: StageConfig,
     agent_roles: AgentRolesResource,
     pyspark: LazyPySparkResource,
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:
     """Fails, with the outcome that says why, if the day must not be staged."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
+    url = agent_roles.database_url()
     try:
         staged = stage_day(
             settings,
-            agent_roles.database_url(),
+            url,
             lambda: spark_session(pyspark, settings),
             sync_day,
             sealed=_sealed_digest(context),
@@ -149,6 +152,16 @@ def stage_agent_roles(
             say=context.log.info,
         )
     except Held as error:
+        # A failed run materialises nothing: without this the day would be missing in the plots.
+        yield dg.AssetObservation(
+            "stg_agent_roles",
+            partition=sync_day,
+            metadata={
+                **_counts(error.day),
+                "removals held": error.day.removed,
+                "why held": str(error),
+            },
+        )
         raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from None
     except Pruned as error:
         raise dg.Failure(str(error), {"outcome": "pruned"}, allow_retries=False) from None
@@ -162,24 +175,62 @@ def stage_agent_roles(
         f" + {staged.duplicates:,} duplicate + {staged.invalid_rows:,} invalid;"
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}"
     )
+    with connect(url) as connection:
+        explained = {"summary": dg.MetadataValue.md(day_summary(connection, staged))}
+        if staged.previous_day:
+            explained["changes in SQL"] = _in_psql(
+                "SELECT * FROM agent_role_changes_between('{before}', '{day}')",
+                before=staged.previous_day,
+                day=sync_day,
+            )
+        if not _is_selected(context, "agent_role_mapping"):
+            number, text = mapping_preview(connection)
+            explained["preview"] = dg.MetadataValue.md(text)
+            context.log.info(f"{sync_day}: preview: applying would change {number:,} rows")
     yield dg.MaterializeResult(
         asset_key="stg_agent_roles",
         metadata={
             "dagster/partition_row_count": staged.assigned + staged.removed,
-            "records": staged.records,
-            "raw rows": staged.raw_rows,
-            "valid pairs": staged.valid_pairs,
-            "duplicates": staged.duplicates,
+            **_counts(staged),
             "assigned": staged.assigned,
+            "newly assigned": staged.newly_assigned,
             "removed": staged.removed,
-            "previous day": staged.previous_day or "none",
-            "observed at": staged.observed_at.isoformat(),
+            "removals held": 0,
+            **explained,
+            "rows in SQL": _in_psql(
+                "SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=sync_day
+            ),
         },
     )
     yield dg.MaterializeResult(
         asset_key="agent_role_pipeline_errors",
-        metadata={"dagster/partition_row_count": staged.invalid_rows},
+        metadata={
+            "dagster/partition_row_count": staged.invalid_rows,
+            "invalid rows": staged.invalid_rows,
+            "share of raw rows": staged.invalid_rows / max(staged.raw_rows, 1),
+            "rows in SQL": _in_psql(
+                "SELECT * FROM agent_role_pipeline_errors WHERE sync_day = '{day}'", day=sync_day
+            ),
+        },
     )
+
+
+def _counts(day: StagedDay) -> dict[str, int | str]:
+    """What was read of a day, whether it was staged or held."""
+    return {
+        "records": day.records,
+        "raw rows": day.raw_rows,
+        "valid pairs": day.valid_pairs,
+        "duplicates": day.duplicates,
+        "invalid rows": day.invalid_rows,
+        "previous day": day.previous_day or "none",
+        "observed at": day.observed_at.isoformat(),
+    }
+
+
+def _in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
+    """A query that shows the rows behind a result, for psql; a day's name needs no escapes."""
+    return dg.MetadataValue.md(f"```sql\n{query.format(**days)};\n```")
 
 
 @dg.asset(
@@ -222,8 +273,21 @@ def agent_role_mapping(
             "dagster/partition_row_count": applied.day_rows,
             "rows changed": applied.written,
             "rows deleted": applied.deleted,
+            "changed rows in SQL": _in_psql(
+                "SELECT mapping.* FROM agent_role_mapping AS mapping"
+                "\nJOIN agent_role_changes USING (agent_id, role_id)"
+                "\nJOIN agent_role_sync_days USING (day_no)"
+                "\nWHERE sync_day = '{day}'",
+                day=sync_day,
+            ),
         }
     )
+
+
+def _is_selected(context: dg.AssetExecutionContext, asset: str) -> bool:
+    """Whether the run materialises the asset, too; a run without a selection materialises all."""
+    selection = context.run.asset_selection
+    return selection is None or dg.AssetKey(asset) in selection
 
 
 def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:

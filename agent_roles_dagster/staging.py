@@ -48,7 +48,15 @@ _SAMPLE = 10
 
 
 class Held(Exception):
-    """The day is implausible and was not staged. Its text is for the user."""
+    """The day is implausible and was not staged. Its text is for the user.
+
+    Attributes:
+        day: what staging it would have come to.
+    """
+
+    def __init__(self, text: str, day: "StagedDay") -> None:
+        super().__init__(text)
+        self.day = day
 
 
 class Pruned(Exception):
@@ -77,6 +85,11 @@ class StagedDay:
     invalid_rows: int
     assigned: int
     removed: int
+
+    @property
+    def newly_assigned(self) -> int:
+        """Pairs that the previous staged day did not assign."""
+        return self.assigned - (self.previous_assigned - self.removed)
 
 
 @dataclass(frozen=True)
@@ -337,7 +350,7 @@ def _publish(
             run_file(connection, "022_publish_day")
         drop_load_tables(connection)
     if held is not None:
-        raise Held(held)
+        raise Held(held, staged)
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

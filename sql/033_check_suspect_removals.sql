@@ -1,21 +1,27 @@
 -- Removals that stand beside invalid records of the same role: they may be damage, not removals.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 033_check_suspect_removals.sql
-SELECT
-    staged.role_id,
-    count(*) AS removals,
-    min(staged.agent_id) AS one_agent_id,
-    refused.invalid_rows
-FROM (
+WITH removed AS MATERIALIZED (
     SELECT
         role_id,
-        count(*) AS invalid_rows
-    FROM agent_role_pipeline_errors
-    WHERE sync_day = current_setting('agent_roles.sync_day')
+        count(*) AS removals,
+        min(agent_id) AS one_agent_id
+    FROM agent_role_changes
+    WHERE
+        day_no = (
+            SELECT known.day_no FROM agent_role_sync_days AS known
+            WHERE known.sync_day = current_setting('agent_roles.sync_day')
+        )
+        AND change = 'removed'
     GROUP BY role_id
-) AS refused
-INNER JOIN stg_agent_roles AS staged ON refused.role_id = staged.role_id
-WHERE
-    staged.sync_day = current_setting('agent_roles.sync_day')
-    AND staged.status = 'removed'
-GROUP BY staged.role_id, refused.invalid_rows
-ORDER BY removals DESC, staged.role_id;
+)
+
+SELECT
+    removed.role_id,
+    removed.removals,
+    removed.one_agent_id,
+    count(*) AS invalid_rows
+FROM removed
+INNER JOIN agent_role_pipeline_errors AS refused ON removed.role_id = refused.role_id
+WHERE refused.sync_day = current_setting('agent_roles.sync_day')
+GROUP BY removed.role_id, removed.removals, removed.one_agent_id
+ORDER BY removed.removals DESC, removed.role_id;

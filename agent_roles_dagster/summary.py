@@ -1,0 +1,77 @@
+"""What a staged day came to, in a few lines of Markdown for whoever reads the web interface.
+
+Ids and counts only. A table shows its first rows and how many more there are, however large the
+day is; the queries are in `sql/` and cost what the day changed, not what the tables hold.
+"""
+
+from collections.abc import Sequence
+
+from agent_roles_dagster.database import Connection, rows_of_file
+from agent_roles_dagster.staging import StagedDay
+
+_SHOWN = 10
+
+
+def day_summary(connection: Connection, staged: StagedDay) -> str:
+    """Removals that may be damage, the rules that were broken, the roles that changed most."""
+    day, before = staged.sync_day, staged.previous_day
+    versus = f" since {before}" if before else "; no day before it is staged"
+    parts = [
+        f"**{day}**: {staged.newly_assigned:,} newly assigned, {staged.removed:,} removed{versus}."
+        f" {staged.invalid_rows:,} of {staged.raw_rows:,} raw rows refused."
+    ]
+    rows: list[tuple[str | int, ...]]
+    if suspects := rows_of_file(connection, "033_check_suspect_removals", sync_day=day):
+        parts.append("Removals beside refused rows of the same role, which may be damage:")
+        rows = [
+            (f"{row['role_id']}", row["removals"], f"{row['one_agent_id']}", row["invalid_rows"])
+            for row in suspects
+        ]
+        parts.append(_table(["Role", "Removed", "Such as agent", "Refused"], rows, len(rows)))
+    if rules := rows_of_file(connection, "034_check_errors", sync_day=day):
+        header = ["Refused since", "Rows", *([f"On {before}"] if before else [])]
+        rows = [
+            # By the header's length: without a day before, nothing is new.
+            (rule["broken"], rule["rows_refused"], rule["day_before"] or "none: new")[: len(header)]
+            for rule in rules
+        ]
+        parts.append(_table(header, rows, len(rows)))
+    if roles := rows_of_file(connection, "041_biggest_changes", sync_day=day):
+        rows = [(f"{row['role_id']}", row["assigned"], row["removed"]) for row in roles]
+        parts.append(_table(["Role", "Newly assigned", "Removed"], rows, roles[0]["roles"]))
+    return "\n\n".join(parts)
+
+
+def mapping_preview(connection: Connection) -> tuple[int, str]:
+    """How many rows of the mapping applying would change, and which kinds of change these are."""
+    changes = rows_of_file(connection, "042_preview_mapping")
+    number = sum(change["pairs"] for change in changes)
+    parts = [f"Applying would change **{number:,}** rows of agent_role_mapping."]
+    if changes:
+        rows = [
+            (
+                change["status_now"] or "not there",
+                _then(change["status_now"], change["status_then"]),
+                change["pairs"],
+                "; ".join(change["sample"]),
+            )
+            for change in changes
+        ]
+        parts.append(_table(["Now", "Then", "Pairs", "Such as"], rows, len(rows)))
+    return number, "\n\n".join(parts)
+
+
+def _then(now: str | None, then: str | None) -> str:
+    if then is None:
+        return "not there"
+    return f"{then}, at another time" if now == then else then
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str | int]], of: int) -> str:
+    """The first rows as a Markdown table, and how many more of them there are."""
+    lines = [header, ["---"] * len(header), *rows[:_SHOWN]]
+    text = "\n".join(
+        f"| {' | '.join(f'{cell:,}' if isinstance(cell, int) else cell for cell in line)} |"
+        for line in lines
+    )
+    return text if of <= _SHOWN else f"{text}\n\nand {of - _SHOWN:,} more."
