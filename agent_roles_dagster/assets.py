@@ -152,14 +152,14 @@ def stage_agent_roles(
             say=context.log.info,
         )
     except Held as error:
-        # A failed run materialises nothing: without this the day would be missing in the plots.
+        # A failed run materialises nothing, and what is observed is in the plots of events, too.
         yield dg.AssetObservation(
             "stg_agent_roles",
             partition=sync_day,
             metadata={
+                "why held": str(error),
                 **_counts(error.day),
                 "removals held": error.day.removed,
-                "why held": str(error),
             },
         )
         raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from None
@@ -190,13 +190,14 @@ def stage_agent_roles(
     yield dg.MaterializeResult(
         asset_key="stg_agent_roles",
         metadata={
+            # First, as the interface keeps the order.
+            **explained,
             "dagster/partition_row_count": staged.assigned + staged.removed,
             **_counts(staged),
             "assigned": staged.assigned,
             "newly assigned": staged.newly_assigned,
             "removed": staged.removed,
             "removals held": 0,
-            **explained,
             "rows in SQL": _in_psql(
                 "SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=sync_day
             ),

@@ -113,6 +113,7 @@ def browser_page(executable: str) -> Iterator[Page]:
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 900})
             page.set_default_timeout(STEP * 1000)
+            expect.set_options(timeout=STEP * 1000)
             yield page
         finally:
             browser.close()
@@ -142,8 +143,8 @@ class DagsterUi:
             assert time.monotonic() < deadline, f"offered: {offered}, expected: {days}"
             time.sleep(1)
 
-    def materialise(self, day: str) -> None:
-        """Click through "Materialize all" for the day, and wait until its run succeeded."""
+    def materialise(self, day: str, outcome: str = "Success") -> None:
+        """Click through "Materialize all" for the day, and wait until its run ended so."""
         self._open_partition_menu()
         self.page.get_by_role("menuitem").filter(has_text=_day_pattern(day)).click()
         self.page.keyboard.press("Escape")
@@ -159,7 +160,7 @@ class DagsterUi:
         run = page.locator("div").filter(has=day_tag).filter(has=view).last
         status = run.get_by_text(re.compile("^(Success|Failure|Canceled)$"))
         expect(status).to_be_visible(timeout=RUN * 1000)
-        expect(status).to_have_text("Success")
+        expect(status).to_have_text(outcome)
 
     def check_statuses(self, asset: str) -> dict[str, str]:
         """ "Succeeded" or "Failed" by check, as the asset's Checks tab lists them."""

@@ -1,15 +1,16 @@
 """Takes the pictures in `.docs/` that the README shows: `python -m tests.screenshots`.
 
-The sample's days are loaded into the database of AGENT_ROLES_DATABASE_URL, which should be
-empty, or else into an embedded one that is thrown away.
+The sample's days, and an empty one that is held, are loaded into the database of
+AGENT_ROLES_DATABASE_URL, which should be empty, or else into an embedded one that is thrown away.
 """
 
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Page, expect
 
 from tests.dagster_ui import CHECKOUT, DagsterUi, browser_page, chromium, dagster_dev
 from tests.test_sample import DAYS, SAMPLE
@@ -26,7 +27,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="agent-roles-screenshots-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL refuses to run as root and takes another user.
         home = Path(folder)
-        settings = {"AGENT_ROLES_LANDING": str(SAMPLE), "AGENT_ROLES_HOME": str(home / "data")}
+        landing = home / "admin_roles"
+        shutil.copytree(SAMPLE, landing)
+        settings = {"AGENT_ROLES_LANDING": str(landing), "AGENT_ROLES_HOME": str(home / "data")}
         with dagster_dev(home / "dagster", **settings) as url, browser_page(executable) as page:
             ui = DagsterUi(page, url)
             ui.wait_until_offered(list(DAYS))
@@ -34,6 +37,12 @@ def main() -> None:
                 ui.materialise(day)
             asset_graph(ui, page)
             checks(ui, page)
+            (landing / "day4").mkdir()
+            (landing / "day4" / "roles.json").write_text("[]")
+            ui.wait_until_offered([*DAYS, "day4"])
+            ui.materialise("day4", "Failure")
+            summary(ui, page)
+            plots(ui, page)
 
 
 def asset_graph(ui: DagsterUi, page: Page) -> None:
@@ -54,10 +63,34 @@ def checks(ui: DagsterUi, page: Page) -> None:
     _take(page, "checks")
 
 
-def _take(page: Page, name: str) -> None:
-    page.mouse.move(700, 880)
+def summary(ui: DagsterUi, page: Page) -> None:
+    """The partitions, one of them held, and what the page of another one says of its day."""
+    ui.open("/assets/stg_agent_roles?view=partitions&partition=day2")
+    expect(page.get_by_text("which may be damage")).to_be_visible()
+    expect(page.get_by_text("Failed (1)")).to_be_visible()
+    _take(page, "summary")
+
+
+def plots(ui: DagsterUi, page: Page) -> None:
+    """The plots by event, as those by partition lack what a held day has."""
+    page.set_viewport_size({"width": 1400, "height": 1600})
+    ui.open("/assets/stg_agent_roles")
+    for section in ("Status", "Description", "Columns"):  # folded, to make room
+        page.get_by_text(section, exact=True).first.click()
+    page.get_by_role("button", name="Plots").click()
+    page.get_by_role("button", name="Events").click()
+    expect(page.get_by_text("removed", exact=True)).to_be_visible()
+    box = page.get_by_text("Metadata", exact=True).bounding_box()
+    assert box is not None
+    top = box["y"] - 20
+    area = FloatRect(x=box["x"] - 50, y=top, width=800, height=1600 - top)
+    _take(page, "plots", area)
+
+
+def _take(page: Page, name: str, area: FloatRect | None = None) -> None:
+    page.mouse.move(1200, 880)
     page.wait_for_timeout(1500)  # the page's animations have no end that shows
-    page.screenshot(path=PICTURES / f"{name}.png")
+    page.screenshot(path=PICTURES / f"{name}.png", clip=area)
 
 
 if __name__ == "__main__":
