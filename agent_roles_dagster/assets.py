@@ -184,9 +184,9 @@ def stage_agent_roles(
                 day=sync_day,
             )
         if not _is_selected(context, "agent_role_mapping"):
-            number, text = mapping_preview(connection)
-            explained["preview"] = dg.MetadataValue.md(text)
-            context.log.info(f"{sync_day}: preview: applying would change {number:,} rows")
+            preview = mapping_preview(connection)
+            explained["preview"] = dg.MetadataValue.md(preview)
+            context.log.info(f"{sync_day}: {preview}")
     yield dg.MaterializeResult(
         asset_key="stg_agent_roles",
         metadata={

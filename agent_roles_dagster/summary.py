@@ -29,7 +29,7 @@ def day_summary(connection: Connection, staged: StagedDay) -> str:
         ]
         parts.append(_table(["Role", "Removed", "Such as agent", "Refused"], rows, len(rows)))
     if rules := rows_of_file(connection, "034_check_errors", sync_day=day):
-        header = ["Refused since", "Rows", *([f"On {before}"] if before else [])]
+        header = ["Why refused", "Rows", *([f"On {before}"] if before else [])]
         rows = [
             # By the header's length: without a day before, nothing is new.
             (rule["broken"], rule["rows_refused"], rule["day_before"] or "none: new")[: len(header)]
@@ -42,11 +42,11 @@ def day_summary(connection: Connection, staged: StagedDay) -> str:
     return "\n\n".join(parts)
 
 
-def mapping_preview(connection: Connection) -> tuple[int, str]:
-    """How many rows of the mapping applying would change, and which kinds of change these are."""
+def mapping_preview(connection: Connection) -> str:
+    """How many rows of the mapping applying would change, and from what to what."""
     changes = rows_of_file(connection, "042_preview_mapping")
     number = sum(change["pairs"] for change in changes)
-    parts = [f"Applying would change **{number:,}** rows of agent_role_mapping."]
+    parts = [f"Applying would change {number:,} rows of agent_role_mapping."]
     if changes:
         rows = [
             (
@@ -58,7 +58,7 @@ def mapping_preview(connection: Connection) -> tuple[int, str]:
             for change in changes
         ]
         parts.append(_table(["Now", "Then", "Pairs", "Such as"], rows, len(rows)))
-    return number, "\n\n".join(parts)
+    return "\n\n".join(parts)
 
 
 def _then(now: str | None, then: str | None) -> str:

@@ -7,10 +7,8 @@ WITH removed AS MATERIALIZED (
         min(agent_id) AS one_agent_id
     FROM agent_role_changes
     WHERE
-        day_no = (
-            SELECT known.day_no FROM agent_role_sync_days AS known
-            WHERE known.sync_day = current_setting('agent_roles.sync_day')
-        )
+        -- Not by a join: of this the planner knows how many changes the day has.
+        day_no = agent_role_staged_day_no(current_setting('agent_roles.sync_day'))
         AND change = 'removed'
     GROUP BY role_id
 )

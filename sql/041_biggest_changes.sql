@@ -6,11 +6,8 @@ SELECT
     count(*) FILTER (WHERE change = 'removed') AS removed,
     count(*) OVER () AS roles
 FROM agent_role_changes
-WHERE
-    day_no = (
-        SELECT known.day_no FROM agent_role_sync_days AS known
-        WHERE known.sync_day = current_setting('agent_roles.sync_day')
-    )
+-- Not by a join: of this the planner knows how many changes the day has.
+WHERE day_no = agent_role_staged_day_no(current_setting('agent_roles.sync_day'))
 GROUP BY role_id
 ORDER BY count(*) DESC, role_id
 LIMIT 10;

@@ -73,22 +73,24 @@ def summary(ui: DagsterUi, page: Page) -> None:
 
 def plots(ui: DagsterUi, page: Page) -> None:
     """The plots by event, as those by partition lack what a held day has."""
-    page.set_viewport_size({"width": 1400, "height": 1600})
+    page.set_viewport_size({"width": 1400, "height": 2000})
     ui.open("/assets/stg_agent_roles")
     for section in ("Status", "Description", "Columns"):  # folded, to make room
         page.get_by_text(section, exact=True).first.click()
     page.get_by_role("button", name="Plots").click()
     page.get_by_role("button", name="Events").click()
-    expect(page.get_by_text("removed", exact=True)).to_be_visible()
-    box = page.get_by_text("Metadata", exact=True).bounding_box()
-    assert box is not None
-    top = box["y"] - 20
-    area = FloatRect(x=box["x"] - 50, y=top, width=800, height=1600 - top)
-    _take(page, "plots", area)
+    first, last = (page.get_by_text(name, exact=True).first for name in ("Metadata", "removed"))
+    expect(last).to_be_visible()
+    switch = page.get_by_role("button", name="Plots")
+    (start, end), right = (place.bounding_box() for place in (first, last)), switch.bounding_box()
+    assert start and end and right
+    left, top = start["x"] - 50, start["y"] - 20
+    width, height = right["x"] + right["width"] + 20 - left, end["y"] + 290 - top
+    _take(page, "plots", FloatRect(x=left, y=top, width=width, height=height))
 
 
 def _take(page: Page, name: str, area: FloatRect | None = None) -> None:
-    page.mouse.move(1200, 880)
+    page.mouse.move(1390, 880)
     page.wait_for_timeout(1500)  # the page's animations have no end that shows
     page.screenshot(path=PICTURES / f"{name}.png", clip=area)
 

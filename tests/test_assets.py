@@ -47,12 +47,12 @@ def test_a_day_that_is_only_staged_shows_what_applying_it_would_change(pipeline:
     assert pipeline.rows("SELECT * FROM agent_role_mapping ORDER BY role_id, agent_id") == before
 
     assert corrected["preview"] == (
-        "Applying would change **3** rows of agent_role_mapping.\n\n"
+        "Applying would change 3 rows of agent_role_mapping.\n\n"
         "| Now | Then | Pairs | Such as |\n| --- | --- | --- | --- |\n"
         "| assigned | assigned, at another time | 2 | agent 3, role 10; agent 4, role 20 |\n"
         "| not there | removed | 1 | agent 6, role 10 |"
     )
-    assert preview.splitlines()[0] == "Applying would change **6** rows of agent_role_mapping."
+    assert preview.splitlines()[0] == "Applying would change 6 rows of agent_role_mapping."
     assert set(preview.splitlines()[4:]) == {
         "| assigned | assigned, at another time | 2 | agent 3, role 10; agent 4, role 20 |",
         "| assigned | removed | 1 | agent 5, role 10 |",
@@ -97,7 +97,7 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
     assert summary == (
         "**day1**: 26 newly assigned, 0 removed; no day before it is staged."
         " 13 of 39 raw rows refused.\n\n"
-        "| Refused since | Rows |\n| --- | --- |\n| agent_id is null | 13 |\n\n"
+        "| Why refused | Rows |\n| --- | --- |\n| agent_id is null | 13 |\n\n"
         "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n"
         + "".join(f"| {role} | 2 | 0 |\n" for role in range(1000, 1010))
         + "\nand 3 more."
@@ -110,7 +110,7 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
         "Removals beside refused rows of the same role, which may be damage:\n\n"
         "| Role | Removed | Such as agent | Refused |\n| --- | --- | --- | --- |\n"
         "| 1000 | 1 | 2 | 2 |\n\n"
-        "| Refused since | Rows | On day1 |\n| --- | --- | --- |\n"
+        "| Why refused | Rows | On day1 |\n| --- | --- | --- |\n"
         "| agent_id is null | 1 | 13 |\n"
         "| agent_id is text that is no integer | 1 | none: new |\n\n"
         "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n| 1001 | 2 | 0 |\n"
