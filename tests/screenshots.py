@@ -82,8 +82,7 @@ def plots(ui: DagsterUi, page: Page) -> None:
     first, last = (page.get_by_text(name, exact=True).first for name in ("Metadata", "removed"))
     expect(last).to_be_visible()
     switch = page.get_by_role("button", name="Plots")
-    (start, end), right = (place.bounding_box() for place in (first, last)), switch.bounding_box()
-    assert start and end and right
+    start, end, right = (place.bounding_box() for place in (first, last, switch))
     left, top = start["x"] - 50, start["y"] - 20
     width, height = right["x"] + right["width"] + 20 - left, end["y"] + 290 - top
     _take(page, "plots", FloatRect(x=left, y=top, width=width, height=height))
