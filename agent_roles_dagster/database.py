@@ -32,6 +32,8 @@ def database_url(settings: Settings) -> str:
 def connect(url: str) -> Iterator[Connection]:
     """An autocommitting connection to a database in which the schema exists.
 
+    An error of PostgreSQL's that leaves it says what is wrong, and quotes no row.
+
     Raises:
         InvalidSetting: the URL is none.
         psycopg.OperationalError: the database can't be reached.
@@ -50,7 +52,14 @@ def connect(url: str) -> Iterator[Connection]:
         newest = "to_regprocedure('agent_role_changes_between(text, text)')"
         if not one(connection, f"SELECT {newest} IS NOT NULL AS there"):
             run_file(connection, "010_schema")
-        yield connection
+        try:
+            yield connection
+        except psycopg.Error as error:
+            if error.diag.message_detail is None and error.diag.context is None:
+                raise
+            # These may quote a row, with names and addresses.
+            told = type(error)(error.diag.message_primary or "PostgreSQL refused")
+            raise told.with_traceback(error.__traceback__) from None
 
 
 def _require_url(url: str) -> None:

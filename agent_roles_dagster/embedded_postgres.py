@@ -55,6 +55,8 @@ _INITDB = (
     "--set=checkpoint_timeout=15min",
     "--set=timezone=UTC",
     "--set=log_timezone=UTC",
+    # Without the details of an error, which may quote a row.
+    "--set=log_error_verbosity=terse",
 )
 # Seconds: a start after a crash first replays up to max_wal_size of log.
 _PATIENCE = 300

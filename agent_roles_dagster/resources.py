@@ -31,16 +31,18 @@ class AgentRolesResource(dg.ConfigurableResource[None]):
 
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:
-    """dagster-pyspark's resource, which starts no JVM before its session is asked for."""
+    """dagster-pyspark's resource, which starts no JVM before its session is asked for.
+
+    Dagster keeps a resource's configuration with every run, and shows it. So what may hold secrets
+    is not in it, but added by `spark_session`.
+    """
     config = {
         "spark.sql.session.timeZone": "UTC",
         # Notes of where in Python each column was written: a good part of a small day's time.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
     }
-    if not settings.is_connect:
-        # A Connect server has its own of these. Its URL may hold a token, which a resource's
-        # configuration would show in the web interface.
+    if not settings.is_connect:  # its server has its own of these
         config |= {
             "spark.master": settings.spark_master,
             "spark.app.name": "agent_roles",
@@ -50,13 +52,14 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.ui.showConsoleProgress": "false",
             "spark.log.level": "ERROR",
         }
-    return LazyPySparkResource(spark_config={**config, **settings.spark_conf})
+    return LazyPySparkResource(spark_config=config)
 
 
 def spark_session(pyspark: LazyPySparkResource, settings: Settings) -> SparkSession:
-    """The resource's session; finds a Java for it first where Spark runs on this machine.
+    """The resource's session, with all that the settings say of Spark.
 
-    A cluster gets this package with the session; what the package imports must be there.
+    Finds a Java for it first where Spark runs on this machine. A cluster gets this package with the
+    session; what the package imports must be there.
 
     Raises:
         java.JavaNotFound: there is none.
@@ -72,7 +75,8 @@ def spark_session(pyspark: LazyPySparkResource, settings: Settings) -> SparkSess
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         if not settings.is_cluster:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    session: SparkSession = pyspark.spark_session
+    complete = LazyPySparkResource(spark_config={**pyspark.spark_config, **settings.spark_conf})
+    session: SparkSession = complete.spark_session
     if settings.is_cluster:
         _add_package(session)
     return session

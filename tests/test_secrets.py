@@ -1,0 +1,152 @@
+"""No password and nothing personal is written anywhere but to raw_record, which is made for it."""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from agent_roles_dagster.dump import read_file
+from agent_roles_dagster.landing import DumpFile, Unreadable, find_dump, seal
+from tests.conftest import Pipeline
+from tests.processes import killed_at_the_end, start
+
+# Every secret has this word in it, and nothing else does.
+PLANTED = "planted"
+PASSWORD = f"{PLANTED}Pass-1"
+PERSON = {"name": f"{PLANTED} Doe", "email": f"{PLANTED}.doe@example.org", PLANTED: PLANTED}
+INVALID = [None, PLANTED, {"id": PLANTED}, {"id": 3, "status": PLANTED}, PERSON, [PLANTED]]
+
+
+def _document(role_id: int, *agents: object) -> str:
+    return json.dumps([{"id": role_id, "agents": agents, **PERSON}])
+
+
+def test_what_runs_write_has_no_secret_in_it(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    agents = [{"id": agent, **PERSON} for agent in range(20)]
+    person = json.dumps(PERSON)
+    lines = f"{person}\n{PLANTED}\n{person} 5\n"
+    pipeline.write("day1", {"a.json": _document(10, *agents, *INVALID), "b.jsonl": lines})
+    pipeline.write("day2", {"a.json": _document(10, *agents)[:-5]})
+    pipeline.write("day3", {"a.json": _document(10, *INVALID)})
+    pipeline.write("day4", {"a.json": _document(66, *agents, PLANTED)})
+    url = pipeline.database.replace("@", f":{PASSWORD}@", 1)
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url)
+    monkeypatch.setenv("AGENT_ROLES_SPARK_CONF_hadoop__fs__s3a__secret__key", PASSWORD)
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    with dg.DagsterInstance.local_temp(str(home)) as pipeline.instance:
+        outcomes = [pipeline.outcome(pipeline.run("day1"))]
+        # Of a row that a constraint refuses, PostgreSQL quotes all columns.
+        pipeline.execute("ALTER TABLE agent_role_pipeline_errors ADD CHECK (role_id <> 66)")
+        outcomes += [pipeline.outcome(pipeline.run(day)) for day in ("day2", "day3", "day4")]
+    assert outcomes == ["staged", "unreadable", "held", "failed"]
+    nowhere = f"postgresql://somebody:{PASSWORD}@127.0.0.1:1/roles"
+    env = {"DAGSTER_HOME": str(home), "AGENT_ROLES_DATABASE_URL": nowhere}
+    process = start("day1", env, tmp_path / "terminal.log")
+    with killed_at_the_end(process):
+        assert process.wait(300) != 0
+
+    printed = "".join(capfd.readouterr())
+    assert "violates check constraint" in printed
+    written = {**dict(_files(tmp_path)), "printed": printed, **dict(_tables(pipeline))}
+    assert any("connection refused" in text.lower() for text in written.values())
+    assert any("spark.driver.memory" in text for text in written.values()), "snapshots are unpacked"
+    assert PLANTED in written.pop("agent_role_pipeline_errors")
+    leaks = {
+        name: text[max(0, at - 200) : at + 100]
+        for name, text in written.items()
+        if (at := text.lower().find(PLANTED)) >= 0
+    }
+    assert leaks == {}
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Everything below the folder but what landed; of a database of Dagster's also each value."""
+    for path in folder.rglob("*"):
+        if not path.is_file() or path.is_relative_to(folder / "admin_roles"):
+            continue
+        yield str(path), path.read_bytes().decode(errors="replace")
+        if path.suffix == ".db":
+            yield f"{path}, values", "\n".join(_values(path))
+
+
+def _values(path: Path) -> Iterator[str]:
+    """Texts and blobs; those that Dagster packed are unpacked."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall()
+        for (table,) in tables:
+            for row in connection.execute(f'SELECT * FROM "{table}"'):
+                for value in row:
+                    if isinstance(value, bytes):
+                        try:
+                            yield zlib.decompress(value).decode()
+                        except (zlib.error, UnicodeDecodeError):
+                            yield value.decode(errors="replace")
+                    else:
+                        yield str(value)
+
+
+def _tables(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    """The pipeline's tables, and what the server logged."""
+    names = pipeline.rows(
+        "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind IN ('r', 'v')"
+        " AND relnamespace = current_schema()::REGNAMESPACE"
+    )
+    for (name,) in names:
+        yield name, "\n".join(row for (row,) in pipeline.rows(f"SELECT {name}::TEXT FROM {name}"))
+    [[data]] = pipeline.rows("SHOW data_directory")
+    if (log := Path(data) / "server.log").exists():
+        yield "server.log", log.read_text()
+
+
+UNREADABLE = {
+    "cut short": {"a.json": f'[{{"id": 1, "name": "{PLANTED}'},
+    "a line cut short": {"a.jsonl": f'{{"id": 1, "name": "{PLANTED}'},
+    "no JSON": {"a.json": PLANTED},
+    "an API's error": {"a.json": json.dumps({"code": 401, "message": PLANTED, PLANTED: PLANTED})},
+    "a bare value": {"a.json": f'"{PLANTED}"'},
+    "not UTF-8": {"a.json": f'["{PLANTED}é"]'.encode("latin-1")},
+    "a broken gzip": {"a.json.gz": PLANTED.encode()},
+    "a time that is none": {"_manifest.json": json.dumps({"observed_at": PLANTED})},
+    "a time without an offset": {"_manifest.json": json.dumps({"observed_at": PERSON})},
+    "a manifest that is no JSON": {"_manifest.json": PLANTED},
+    "a manifest of something else": {"_manifest.json": json.dumps([PERSON])},
+    "a list of something else": {"_manifest.json": json.dumps({"files": [{"sha256": PERSON}]})},
+}
+
+
+@pytest.mark.parametrize("files", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_makes_a_day_unreadable_is_told_and_not_quoted(
+    tmp_path: Path, files: dict[str, str | bytes]
+) -> None:
+    (tmp_path / "day1").mkdir()
+    for name, content in {"z.json": "[]", **files}.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / "day1" / name).write_bytes(data)
+    said = []
+    try:
+        dump = find_dump(str(tmp_path), "day1")
+        said += [_told(file) for file in dump.files]
+        seal(dump)
+    except Unreadable as error:
+        said.append(str(error))
+    assert any(f"day1/{name}: " in text for text in said for name in files)
+    assert not any(PLANTED in text for text in said)
+
+
+def _told(file: DumpFile) -> str:
+    """What the reader says of the file as a whole."""
+    return str(list(read_file("day1", file))[-1]["problem"][0])
