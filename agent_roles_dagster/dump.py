@@ -62,6 +62,9 @@ BROKEN_LINE = "the line is no JSON"
 
 # A document, or a line of JSON Lines, is held in memory as a whole.
 LONGEST = 2 << 30
+# What is refused is kept, each row with its record: so much of a row, and of all those of a file.
+LONGEST_REFUSED = 16 << 20
+MOST_REFUSED = 1 << 30
 
 _ROWS_PER_BATCH = 65_536
 _TEXT_PER_BATCH = 16 << 20
@@ -76,6 +79,7 @@ _INTEGER = re.compile(f'({_DIGITS})|"({_DIGITS})"'.encode())
 _INTEGER_TEXT = re.compile(_DIGITS)
 _BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
+_STATUSES = (None, b'"assigned"', b'"removed"')
 _BIGINT = range(-(2**63), 2**63)
 
 
@@ -107,7 +111,7 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
             chunks = _content(inflate(hashed(stream, digest), file.name))
             is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
             for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
-                if rows.pending >= _ROWS_PER_BATCH:
+                if rows.is_full:
                     yield from rows.flush()
     except Unreadable as error:
         yield from rows.flush()
@@ -272,15 +276,19 @@ class _Rows:
         self._agents = array("q")
         self._roles = array("q")
         self._others: list[dict[str, Any]] = []
+        self._refused = self._refused_before = 0  # bytes
 
     @property
-    def pending(self) -> int:
-        return len(self._agents) + len(self._others)
+    def is_full(self) -> bool:
+        """Whether it is time to flush."""
+        text = self._refused - self._refused_before
+        return len(self._agents) + len(self._others) >= _ROWS_PER_BATCH or text > _TEXT_PER_BATCH
 
     def flush(self) -> Iterator[pa.RecordBatch]:
         """Hand out the rows collected so far, and forget them."""
         agents, roles, others = self._agents, self._roles, self._others
-        self.rows += self.pending
+        self.rows += len(agents) + len(others)
+        self._refused_before = self._refused
         self._agents, self._roles, self._others = array("q"), array("q"), []
         for start in range(0, len(agents), _ROWS_PER_BATCH):
             length = min(_ROWS_PER_BATCH, len(agents) - start)
@@ -416,6 +424,9 @@ class _Rows:
         entry_no: int | None = None,
         entry: bytes | None = None,
     ) -> None:
+        is_valid = status in _STATUSES and None not in (_integer(agent), _integer(role))
+        if not is_valid:
+            self._count_refused(len(record) + len(entry or b""), number)
         self._others.append(
             {
                 "kind": "row",
@@ -432,6 +443,20 @@ class _Rows:
                 },
             }
         )
+
+    def _count_refused(self, size: int, number: int) -> None:
+        self._refused += size
+        if size > LONGEST_REFUSED:
+            raise Unreadable(
+                f"record {number} has an invalid row of more than {LONGEST_REFUSED >> 20} MiB,"
+                " too much to be kept"
+            )
+        if self._refused > MOST_REFUSED:
+            raise Unreadable(
+                f"its invalid rows up to record {number}, each with its record, are more than"
+                f" {MOST_REFUSED >> 20} MiB, too much to be kept; if they are right, land it in"
+                " several files"
+            )
 
 
 def _plain_ids(side: str, listed: bytes) -> "array[int] | None":

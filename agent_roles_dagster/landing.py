@@ -21,6 +21,9 @@ from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, 
 MANIFEST = "_manifest.json"
 _SUFFIXES = tuple(f".{kind}{gz}" for kind in ("json", "jsonl", "ndjson") for gz in ("", ".gz"))
 _CHUNK = 1 << 20
+# JSON is ten times as long unzipped, seldom fifty times; a bomb is a thousand times as long.
+_MOST_INFLATED = 200
+_BYTES_NOT_LOOKED_AT = 64 << 20
 _BOM = "\ufeff"
 
 
@@ -155,7 +158,8 @@ def seal(dump: Dump, threads: int = 4) -> str:
     Memory does not grow with the files: they are read in pieces.
 
     Raises:
-        Unreadable: a file is blank, not UTF-8, a broken gzip, or not what the manifest says.
+        Unreadable: a file is blank, not UTF-8, a broken or overlong gzip, or not what the manifest
+            says.
     """
     with ThreadPoolExecutor(threads) as pool:
         digests = dict(
@@ -228,6 +232,8 @@ def _file_digest(sync_day: str, file: DumpFile) -> str:
             raise Unreadable(f"{where}: the file is not UTF-8 ({error.reason})") from error
         except (zlib.error, EOFError) as error:
             raise Unreadable(f"{where}: a broken gzip file ({error})") from error
+        except Unreadable as error:
+            raise Unreadable(f"{where}: {error}") from None
     if blank:
         raise Unreadable(f"{where}: the file is blank")
     return digest.hexdigest()
@@ -246,10 +252,30 @@ def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     Raises:
         zlib.error: not gzip, or damaged.
         EOFError: cut short.
+        Unreadable: unzipped it is too many times as long.
     """
     if not name.endswith(".gz"):
         yield from chunks
         return
+    zipped = unzipped = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal zipped
+        for chunk in chunks:
+            zipped += len(chunk)
+            yield chunk
+
+    for piece in _unzipped(counted()):
+        unzipped += len(piece)
+        if unzipped > max(zipped * _MOST_INFLATED, _BYTES_NOT_LOOKED_AT):
+            raise Unreadable(
+                f"unzipped it is more than {_MOST_INFLATED} times as long, as no dump is; if this"
+                " one is, land it unzipped"
+            )
+        yield piece
+
+
+def _unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
     member = zlib.decompressobj(wbits=31)
     started = False
     for chunk in chunks:

@@ -746,3 +746,51 @@ def test_rows_that_share_a_long_record_come_in_batches_of_bounded_size(tmp_path:
     batches = list(read_file("day1", DumpFile("a.json", len(data), str(tmp_path), str(path))))
     assert sum(map(len, batches)) == 501
     assert max(batch.nbytes for batch in batches) < 20 << 20
+
+
+def test_a_long_record_is_read_and_what_is_kept_of_a_refused_one_is_bounded(
+    tmp_path: Path,
+) -> None:
+    long = "x" * (dump.LONGEST_REFUSED + 1)
+    for agents in ("[2, 3]", '[{"id": 2, "status": "removed"}, {"id": 3, "status": "assigned"}]'):
+        line = f'{{"id": 1, "name": "{long}", "agents": {agents}}}'
+        assert len(read_fast(tmp_path, line, "a.jsonl").rows) == 2
+    for line in (
+        f'{{"name": "{long}"}}',
+        long,
+        f'{{"id": 1, "name": "{long}", "agents": [2, ""]}}',
+    ):
+        found = read(tmp_path, f"{RECORD}\n{line}\n", "a.jsonl")
+        assert found.unreadable is not None
+        assert "record 2 has an invalid row of more than 16 MiB" in found.unreadable
+
+
+def test_a_long_record_beside_many_invalid_entries_does_not_fill_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "MOST_REFUSED", 10_000_000)
+    description = "x" * 100_000
+    entries = ", ".join(["null"] * 500)
+    data = f'{{"id": 1, "description": "{description}", "agents": [{entries}]}}'
+    found = read(tmp_path, data, "a.json")
+    assert found.unreadable is not None
+    assert "invalid rows up to record 1" in found.unreadable
+    assert len(found.rows) < 100
+
+
+def test_many_long_invalid_lines_are_handed_on_before_they_fill_the_memory(tmp_path: Path) -> None:
+    line = "x" * 1_000_000
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{line}\n" * 50)
+    file = DumpFile("a.jsonl", path.stat().st_size, str(tmp_path), str(path))
+    batches = list(read_file("day1", file))
+    assert sum(map(len, batches)) == 51
+    assert max(map(len, batches)) < 20
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_ids_nested_a_hundred_deep_are_lists_and_refused_as_such(tmp_path: Path, name: str) -> None:
+    deep = "[" * 100 + "]" * 100
+    found = read(tmp_path, f'{{"id": {deep}, "agents": [{deep}, 7]}}', name)
+    assert found.unreadable is None
+    assert found.said() == [(deep, deep, None), ("7", deep, None)]

@@ -450,6 +450,17 @@ def test_a_gzip_file_is_all_its_members_however_it_is_cut_into_pieces(
     assert all(0 < len(piece) <= limit for piece in pieces), "a bomb must not fill the memory"
 
 
+@pytest.mark.parametrize("content", [b" ", b"1\n"])
+def test_a_bomb_is_refused_before_it_has_filled_anything(tmp_path: Path, content: bytes) -> None:
+    bomb = gzip.compress(content * (65 << 20))
+    with pytest.raises(Unreadable, match=r"day1/a\.jsonl\.gz: .* 200 times as long"):
+        seal(land(tmp_path, {"a.jsonl.gz": bomb}))
+    passed = []
+    with pytest.raises(Unreadable):
+        passed.extend(map(len, inflate(iter([bomb]), "a.jsonl.gz")))
+    assert sum(passed) <= 64 << 20
+
+
 @given(st.binary(min_size=1, max_size=200), st.data())
 def test_a_gzip_that_is_cut_anywhere_is_never_whole(content: bytes, data: st.DataObject) -> None:
     zipped = gzip.compress(content, mtime=0)
