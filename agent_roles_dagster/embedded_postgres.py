@@ -10,7 +10,8 @@ The server's folder holds:
     running: locked by the server's own processes.
 All are `flock` locks, which end with the process that holds them, however it ends.
 
-`python -m agent_roles_dagster.embedded_postgres` runs psql on the server.
+`python -m agent_roles_dagster.embedded_postgres` runs psql on the server, or pg_dump or
+pg_restore if that is its first argument.
 """
 
 import atexit
@@ -147,19 +148,22 @@ def server_folder(home: Path) -> Path:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run psql with these arguments on the server of the settings; returns its exit status."""
+    """Run psql, or the program named first, on the server of the settings; returns its status."""
     from agent_roles_dagster.settings import Settings
 
+    program, rest = "psql", list(arguments)
+    if rest[:1] in (["pg_dump"], ["pg_restore"]):
+        program = rest.pop(0)
     try:
         url = running_server(Settings.from_env().home)
-        psql = _wheel() / "bin" / "psql"
+        path = _wheel() / "bin" / program
     except EmbeddedPostgresError as error:
         print(error, file=sys.stderr)
         return 1
     # Ctrl-C is psql's: it cancels a query. (Ignoring it would be inherited; a handler isn't.)
     signal.signal(signal.SIGINT, lambda *_: None)
     options = {name: value for name, value in os.environ.items() if name == "PGOPTIONS"}
-    return subprocess.call([psql, "-d", url, *arguments], env=_environment() | options)
+    return subprocess.call([path, "-d", url, *rest], env=_environment() | options)
 
 
 def _url(folder: Path) -> str | None:

@@ -1,10 +1,12 @@
 """Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from psycopg import sql
@@ -163,9 +165,11 @@ def stage_day(
         psycopg.Error: the database; no table was changed.
     """
     day_number(sync_day)  # a name that is no day's is no folder to look into
+    marks = [time.monotonic()]
     with connect(url) as connection:
         wait = f"{sync_day}: waiting, since another run is staging a day"
         with staging_lock(connection, on_wait=lambda: say(wait)):
+            marks.append(time.monotonic())
             dump = find_dump(settings.landing, sync_day)
             neighbours = _neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)
@@ -173,7 +177,10 @@ def stage_day(
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
             try:
-                _load(settings, connection, spark(), dump, neighbours, target)
+                session = spark()
+                marks.append(time.monotonic())
+                _load(settings, connection, session, dump, neighbours, target)
+                marks.append(time.monotonic())
                 staged = _checked(connection, dump, neighbours, target, sealed)
                 _publish(
                     settings, connection, staged, neighbours, target, run_id, accept_removals, say
@@ -181,6 +188,13 @@ def stage_day(
             finally:
                 if not connection.closed and not connection.broken:
                     drop_load_tables(connection)
+    marks.append(time.monotonic())
+    taken = (f"{end - start:.1f}" for start, end in pairwise(marks))
+    say(
+        "{}: seconds: waiting {}, starting Spark {}, reading and loading {}, publishing {}".format(
+            sync_day, *taken
+        )
+    )
     return staged
 
 

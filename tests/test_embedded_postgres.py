@@ -212,6 +212,8 @@ def test_the_module_runs_psql_whatever_the_environment_says_of_servers(home: Pat
     env["PGOPTIONS"] = "-c agent_roles.sync_day=day2"
     done = subprocess.run([*command, "SHOW agent_roles.sync_day"], env=env, capture_output=True)
     assert done.stdout == b"day2\n", done.stderr
+    dump = subprocess.run([*command[:-1], "pg_dump", "-s"], env=env, capture_output=True)
+    assert b"PostgreSQL database dump complete" in dump.stdout, dump.stderr
 
 
 @_as_root
