@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
+from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.landing import (
     Unreadable,
@@ -40,7 +41,21 @@ def _table(name: str, *columns: tuple[str, str, str]) -> dict[str, object]:
     }
 
 
+# Not ours to make: the sensor reports that a day landed, or landed again, which is what the
+# automation of raw_roles goes by.
+landed_dump = dg.AssetSpec(
+    "landed_dump",
+    partitions_def=sync_day_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"json", "file"},
+    description="The day's folder as the source wrote it; the sensor tells of each new content.",
+)
+
+
 @dg.asset(
+    deps=[landed_dump],
+    automation_condition=ON_LANDING,
     partitions_def=sync_day_partitions,
     group_name=GROUP,
     owners=OWNERS,
@@ -98,6 +113,7 @@ class StageConfig(dg.Config):
         dg.AssetSpec(
             "stg_agent_roles",
             deps=[raw_roles],
+            automation_condition=WITH_UPSTREAM,
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
             description="The day's assignments, and the removals found against the staged day"
@@ -114,6 +130,7 @@ class StageConfig(dg.Config):
         dg.AssetSpec(
             "agent_role_pipeline_errors",
             deps=[raw_roles],
+            automation_condition=WITH_UPSTREAM,
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
             description="The rows that were refused, each with every rule it breaks.",
@@ -236,6 +253,7 @@ def _in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
 
 @dg.asset(
     deps=["stg_agent_roles", "agent_role_pipeline_errors"],
+    automation_condition=WITH_UPSTREAM,
     partitions_def=sync_day_partitions,
     group_name=GROUP,
     owners=OWNERS,

@@ -13,6 +13,7 @@ warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from agent_roles_dagster import assets, checks  # noqa: E402
+from agent_roles_dagster.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.resources import AgentRolesResource, spark_resource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
@@ -24,13 +25,18 @@ except InvalidSetting as error:
     raise click.UsageError(str(error)) from None
 
 defs = dg.Definitions(
-    assets=[assets.raw_roles, assets.stage_agent_roles, assets.agent_role_mapping],
+    assets=[
+        assets.landed_dump,
+        assets.raw_roles,
+        assets.stage_agent_roles,
+        assets.agent_role_mapping,
+    ],
     asset_checks=[
         checks.check_stg_agent_roles,
         checks.check_agent_role_pipeline_errors,
         checks.check_agent_role_mapping,
     ],
-    sensors=[landed_sync_days],
+    sensors=[landed_sync_days, automation_sensor(_settings)],
     resources={
         "agent_roles": AgentRolesResource(),
         "pyspark": spark_resource(_settings),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -44,6 +45,11 @@ class Settings:
         connections: at most this many Spark tasks load into, or read from, PostgreSQL at once.
         guard: the limits beyond which a day is held.
         keep_days: full snapshots of this many newest days are kept in staging; 0 keeps all.
+        settle_seconds: a day without a manifest that lists its files has landed when nothing in
+            its folder has changed for so long.
+        automation: whether landed days are run without anybody asking, unless switched in the UI.
+        webhook_url: where notices are posted; None means nowhere but the log.
+        fresh_hours: a notice is given when no newer day has landed for so long; 0 means never.
     """
 
     landing: str
@@ -54,13 +60,17 @@ class Settings:
     connections: int
     guard: Guard
     keep_days: int
+    settle_seconds: float
+    automation: bool
+    webhook_url: str | None = field(repr=False)  # its path is a secret
+    fresh_hours: float
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """The settings that the environment variables in `env` give.
 
         Raises:
-            InvalidSetting: a number is none, or out of its range, or a cluster's tasks could not
+            InvalidSetting: a value is not of its kind, or out of its range, or a cluster's tasks could not
                 reach the database.
         """
         home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
@@ -82,6 +92,10 @@ class Settings:
                 _number(env, "AGENT_ROLES_HOLD_SHARE", Guard.max_removed_share, least=0, most=1),
             ),
             keep_days=int(_number(env, "AGENT_ROLES_KEEP_DAYS", 0, least=0)),
+            settle_seconds=_number(env, "AGENT_ROLES_SETTLE_SECONDS", 60.0, least=0),
+            automation=_switch(env, "AGENT_ROLES_AUTOMATION"),
+            webhook_url=_web_address(env, "AGENT_ROLES_WEBHOOK_URL"),
+            fresh_hours=_number(env, "AGENT_ROLES_FRESH_HOURS", 36.0, least=0),
         )
         if settings.is_cluster and settings.database_url is None:
             raise InvalidSetting(
@@ -100,6 +114,23 @@ class Settings:
     def is_cluster(self) -> bool:
         """Whether Spark's tasks may run on other machines than this."""
         return not self.spark_master.startswith("local")
+
+
+def _web_address(env: Mapping[str, str], name: str) -> str | None:
+    """An address as it is given; it is not shown if it can't be used, as it is a secret."""
+    text = env.get(name) or None
+    if text is not None:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidSetting(f"{name}: an address that begins with https:// is expected")
+    return text
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name) or "off"
+    if text not in ("on", "off"):
+        raise InvalidSetting(f"{name}={text!r}: on or off is expected")
+    return text == "on"
 
 
 def _number(

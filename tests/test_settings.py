@@ -15,7 +15,10 @@ NUMBERS = {
     "AGENT_ROLES_HOLD_MIN_REMOVALS": 1,
     "AGENT_ROLES_HOLD_SHARE": 0,
     "AGENT_ROLES_KEEP_DAYS": 0,
+    "AGENT_ROLES_SETTLE_SECONDS": 0,
+    "AGENT_ROLES_FRESH_HOURS": 0,
 }
+FRACTIONS = {"AGENT_ROLES_HOLD_SHARE", "AGENT_ROLES_SETTLE_SECONDS", "AGENT_ROLES_FRESH_HOURS"}
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -24,6 +27,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.connections == 8
     assert settings.keep_days == 0
     assert settings.database_url is None
+    assert not settings.automation
+    assert settings.webhook_url is None
     assert settings.spark_master == "local[*]"
     assert settings.spark_conf == {}
     assert settings.home.is_absolute()
@@ -31,7 +36,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
 
 def test_an_empty_variable_is_like_none() -> None:
-    names = ("LANDING", "DATABASE_URL", "HOME", "SPARK_MASTER")
+    names = ("LANDING", "DATABASE_URL", "HOME", "SPARK_MASTER", "AUTOMATION", "WEBHOOK_URL")
     env = {**{f"AGENT_ROLES_{name}": "" for name in names}, **dict.fromkeys(NUMBERS, "")}
     assert Settings.from_env(env) == Settings.from_env({})
 
@@ -48,6 +53,10 @@ def test_every_setting_can_be_given() -> None:
             "AGENT_ROLES_HOLD_MIN_REMOVALS": "7",
             "AGENT_ROLES_HOLD_SHARE": "0.35",
             "AGENT_ROLES_KEEP_DAYS": "30",
+            "AGENT_ROLES_SETTLE_SECONDS": "2.5",
+            "AGENT_ROLES_AUTOMATION": "on",
+            "AGENT_ROLES_WEBHOOK_URL": "https://hooks.example/T0/secret",
+            "AGENT_ROLES_FRESH_HOURS": "30",
         }
     )
     assert settings == Settings(
@@ -59,7 +68,12 @@ def test_every_setting_can_be_given() -> None:
         connections=3,
         guard=Guard(5, 7, 0.35),
         keep_days=30,
+        settle_seconds=2.5,
+        automation=True,
+        webhook_url="https://hooks.example/T0/secret",
+        fresh_hours=30,
     )
+    assert "secret" not in repr(settings)
 
 
 @pytest.mark.parametrize("master", ["spark://master:7077", "sc://spark:15002", "k8s://https://k"])
@@ -117,7 +131,7 @@ def test_what_is_no_number_or_out_of_range_is_refused_by_name(name: str, text: s
     assert f"from {NUMBERS[name]} " in str(refused.value)
 
 
-@pytest.mark.parametrize("name", [name for name in NUMBERS if name != "AGENT_ROLES_HOLD_SHARE"])
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name not in FRACTIONS])
 def test_a_count_is_no_fraction(name: str) -> None:
     with pytest.raises(InvalidSetting):
         Settings.from_env({name: "1.5"})
@@ -133,6 +147,20 @@ def test_a_share_beyond_the_whole_is_refused(text: str) -> None:
     # Somebody who means 20 % and writes 20 would otherwise have no guard at all.
     with pytest.raises(InvalidSetting):
         Settings.from_env({"AGENT_ROLES_HOLD_SHARE": text})
+
+
+@pytest.mark.parametrize("text", ["true", "ON", "1", "no"])
+def test_a_switch_is_on_or_off(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="AGENT_ROLES_AUTOMATION=.* on or off is expected"):
+        Settings.from_env({"AGENT_ROLES_AUTOMATION": text})
+
+
+@pytest.mark.parametrize("text", ["hooks.example/x", "file:///etc/passwd", "https:///x"])
+def test_a_webhook_is_a_web_address_and_is_not_printed(text: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({"AGENT_ROLES_WEBHOOK_URL": text})
+    assert "AGENT_ROLES_WEBHOOK_URL" in str(refused.value)
+    assert text not in str(refused.value)
 
 
 def test_the_command_line_shows_the_sentence_and_no_traceback() -> None:

@@ -1,0 +1,137 @@
+"""Whether a day's dump has landed as a whole, and whether it is another than before.
+
+Told from names, sizes, times and the manifest: no dump file is opened.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from agent_roles_dagster.landing import MANIFEST
+
+# How many days one look at the landing folder takes in, whatever has landed over the years.
+_NEW, _NEWEST, _OTHERS = 100, 20, 30
+# What the kinds of file systems call the moment in which a file last changed. A local file's
+# "created" is the change time of its inode, which copying with the original's times doesn't set
+# back.
+_TIMES = ("created", "mtime", "LastModified", "last_modified", "updated", "modified")
+_ETAGS = ("ETag", "etag", "md5Hash", "content_md5")
+_BROKEN_CLOCK = 86_400.0
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a day's folder shows from outside.
+
+    Attributes:
+        fingerprint: of the files' names, sizes and etags, or modification times where there are no
+            etags; 32 hexadecimal digits. Files whose names begin with `.` or `_` do not count, but
+            the manifest does.
+        changed_at: when something in the folder last changed, in seconds since 1970.
+        listed: whether the manifest lists files that are all there, and was written last.
+    """
+
+    fingerprint: str
+    changed_at: float
+    listed: bool
+
+    def is_complete(self, now: float, settle_seconds: float) -> bool:
+        """Whether the manifest says so, or nothing has changed for the time given."""
+        return self.listed or now - self.changed_at >= settle_seconds
+
+
+def days_to_look_at(
+    days: Sequence[str], registered: Iterable[str], last: str | None
+) -> tuple[list[str], str | None]:
+    """Which of the landed days to look into this time, and the last one, for the next time.
+
+    They are the first days that are not registered yet, the newest that are, and some of the
+    others in turn: at most 150 folders are listed, however many days have landed, and each is
+    looked into sooner or later.
+
+    Args:
+        days: the landed days, in their order.
+        last: what the call before returned, None at first.
+    """
+    known = set(registered)
+    new = [day for day in days if day not in known][:_NEW]
+    old = [day for day in days if day in known]
+    others = old[:-_NEWEST]
+    start = others.index(last) + 1 if last in others else 0
+    in_turn = others[start : start + _OTHERS]
+    chosen = {*new, *in_turn, *old[-_NEWEST:]}
+    return [day for day in days if day in chosen], in_turn[-1] if in_turn else None
+
+
+def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arrival | None:
+    """The day's folder from outside; None if it is as `known` has it, or is not there.
+
+    Args:
+        known: the fingerprint it had when it was last seen complete.
+        now: seconds since 1970.
+    """
+    fs, root = url_to_fs(landing)
+    folder = f"{root}/{sync_day}"
+    try:
+        entries = {_name(entry): entry for entry in fs.ls(folder, detail=True, refresh=True)}
+        seen = _fingerprint(entries)
+        if seen == known:
+            return None
+        moments = [
+            moment
+            for entry in (fs.info(folder), *entries.values())
+            for moment in _moments(entry)
+            if moment < now + _BROKEN_CLOCK
+        ]
+        names = _listed(fs, entries)
+    except FileNotFoundError:  # It is being replaced.
+        return None
+    changed = {name: max(_moments(entry), default=now) for name, entry in entries.items()}
+    listed = bool(names) and all(
+        name in entries and changed[name] <= changed[MANIFEST] for name in names
+    )
+    return Arrival(seen, max(moments, default=now), listed)
+
+
+def _fingerprint(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, entry in sorted(entries.items()):
+        if name == MANIFEST or not name.startswith((".", "_")):
+            etag = next((entry[key] for key in _ETAGS if entry.get(key)), None)
+            modified = entry.get("mtime") or max(_moments(entry), default=0)
+            line = f"{name!r} {entry.get('size')} {etag or modified}\n"
+            digest.update(line.encode())
+    return digest.hexdigest()[:32]
+
+
+def _listed(fs: Any, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The files that the manifest lists; none if it lists none, or can't be read (yet)."""
+    if MANIFEST not in entries:
+        return []
+    try:
+        manifest = json.loads(fs.cat_file(entries[MANIFEST]["name"]))
+        return [str(entry["name"]) for entry in manifest["files"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _moments(entry: Mapping[str, Any]) -> list[float]:
+    """The times that a listing gives for a file, in seconds since 1970."""
+    found = []
+    for value in (entry[key] for key in _TIMES if entry.get(key)):
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                continue
+        found.append(value.timestamp() if isinstance(value, datetime) else float(value))
+    return found
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]

@@ -1,0 +1,39 @@
+"""The automation conditions: when an asset's day is run without anybody asking for it.
+
+https://docs.dagster.io/guides/automate/declarative-automation
+"""
+
+import dagster as dg
+
+from agent_roles_dagster.settings import Settings
+
+_Condition = dg.AutomationCondition
+
+# Once for each landing that the sensor reports, whether the run then fails or not. Unlike in
+# eager(), neither a run in progress nor a finished one settles it: it may have read the dump that
+# was there before. At first sight, also each day that landed before and was never run.
+ON_LANDING = _Condition.any_deps_updated() | (
+    _Condition.initial_evaluation() & _Condition.missing() & ~_Condition.any_deps_missing()
+)
+
+# In one run with what it depends on, where that is requested: in a run, failed blocking checks
+# stop what follows. Else after somebody ran only that, and its blocking checks passed.
+WITH_UPSTREAM = _Condition.any_deps_match(_Condition.will_be_requested()) | (
+    _Condition.any_deps_updated().since_last_handled()
+    & ~_Condition.any_deps_missing()
+    & ~_Condition.any_deps_in_progress()
+    & ~_Condition.in_progress()
+    & _Condition.all_deps_blocking_checks_passed()
+)
+
+
+def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinition:
+    """The sensor that launches what the conditions ask for; it is on if the setting says so."""
+    status = dg.DefaultSensorStatus
+    return dg.AutomationConditionSensorDefinition(
+        "landed_days_run",
+        target=dg.AssetSelection.all(),
+        description="Runs each day that has landed, and runs it again when it lands again.",
+        minimum_interval_seconds=15,
+        default_status=status.RUNNING if settings.automation else status.STOPPED,
+    )

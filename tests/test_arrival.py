@@ -1,0 +1,115 @@
+"""Which days are looked into, and what a folder shows from outside; the rest is `test_sensors`'."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
+
+DAYS = [f"day{number}" for number in range(1, 1001)]
+
+
+def test_new_days_are_taken_in_by_and_by_in_their_order() -> None:
+    registered: list[str] = []
+    last = None
+    while len(registered) < len(DAYS):
+        chosen, last = days_to_look_at(DAYS, registered, last)
+        assert len(chosen) <= 150
+        registered += [day for day in chosen if day not in registered]
+    assert registered == DAYS
+
+
+def test_of_a_thousand_old_days_few_are_looked_into_and_each_sooner_or_later() -> None:
+    seen: set[str] = set()
+    last = None
+    for _ in range(33):
+        chosen, last = days_to_look_at(DAYS, DAYS, last)
+        assert len(chosen) <= 50
+        assert set(DAYS[-20:]) <= set(chosen)
+        seen.update(chosen)
+    assert seen == set(DAYS)
+
+
+def test_a_day_that_is_gone_does_not_stop_the_turn() -> None:
+    chosen, last = days_to_look_at(DAYS, DAYS, "day4711")
+    assert (chosen[0], last) == ("day1", "day30")
+    assert days_to_look_at([], DAYS, last) == ([], None)
+
+
+def seen(landing: Path, known: str | None = None) -> Arrival:
+    arrival = look_at(str(landing), "day1", known, time.time())
+    assert arrival is not None
+    return arrival
+
+
+def test_any_other_content_is_another_fingerprint_and_the_same_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "day1"
+    folder.mkdir()
+    file = folder / "roles.json"
+    fingerprints = []
+
+    def write(path: Path, text: str, moment: int) -> None:
+        path.write_text(text)
+        os.utime(path, (moment, moment))
+        fingerprints.append(seen(tmp_path).fingerprint)
+
+    write(file, "[]", 1000)
+    write(file, "[ ]", 1000)  # as old, but longer
+    write(file, "[1]", 2000)  # as long, but later
+    write(folder / "_manifest.json", "{}", 2000)
+    write(folder / "more.json", "[]", 2000)
+    assert len(set(fingerprints)) == len(fingerprints)
+    write(folder / "_more.json.part", "[", 3000)
+    write(folder / ".hidden", "[", 3000)
+    assert set(fingerprints[-2:]) == {fingerprints[-3]}
+    assert look_at(str(tmp_path), "day1", fingerprints[-1], time.time()) is None
+    (folder / "more.json").unlink()
+    assert seen(tmp_path, known=fingerprints[-1]).fingerprint == fingerprints[3]
+
+
+def test_what_was_copied_with_its_old_times_or_removed_changed_now(tmp_path: Path) -> None:
+    before = time.time() - 5
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("1.json", "2.json"):
+        (tmp_path / "elsewhere" / name).write_text("[]")
+        os.utime(tmp_path / "elsewhere" / name, (1000, 1000))
+    shutil.copytree(tmp_path / "elsewhere", tmp_path / "day1")
+    assert seen(tmp_path).changed_at > before
+    assert not seen(tmp_path).is_complete(time.time(), settle_seconds=3600)
+    assert seen(tmp_path).is_complete(time.time() + 3601, settle_seconds=3600)
+
+
+def test_a_clock_that_was_years_ahead_keeps_no_day_waiting(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "roles.json").write_text("[]")
+    os.utime(tmp_path / "day1" / "roles.json", (4e9, 4e9))
+    assert seen(tmp_path).changed_at <= time.time()
+
+
+def test_a_manifest_says_that_all_is_there_only_if_it_lists_files_and_is_no_older(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "day1"
+    folder.mkdir()
+    (folder / "roles.json").write_text("[]")
+    for manifest, listed in (
+        ({"files": [{"name": "roles.json"}]}, True),
+        ({"files": [{"name": "roles.json"}, {"name": "more.json"}]}, False),
+        ({"files": []}, False),
+        ({"files": [{}]}, False),
+        ({"files": "roles.json"}, False),
+        ({"observed_at": "2026-03-01T06:00:00Z"}, False),
+        ([], False),
+    ):
+        (folder / "_manifest.json").write_text(json.dumps(manifest))
+        assert seen(tmp_path).listed is listed, manifest
+    (folder / "_manifest.json").write_text('{"files": [{"name": "roles.json"}]}')
+    later = time.time() + 100
+    os.utime(folder / "roles.json", (later, later))
+    assert not seen(tmp_path).listed
+
+
+def test_a_day_that_is_gone_shows_nothing(tmp_path: Path) -> None:
+    assert look_at(str(tmp_path), "day1", None, time.time()) is None

@@ -1,0 +1,163 @@
+"""The sensor and the automation conditions on a real instance: what is registered, and what is run.
+
+The runs themselves, by the real daemon, are `test_automation`'s.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import fsspec
+import pytest
+
+from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.sensors import landed_sync_days
+
+RECORDS = [{"id": 10, "agents": [1, 2]}]
+EVERYTHING = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
+
+
+class Watch:
+    """The sensor and the automation as the daemon has them take turns, and where files land."""
+
+    def __init__(self, landing: str, instance: dg.DagsterInstance) -> None:
+        self.landing = landing
+        self.instance = instance
+        self.cursor: str | None = None
+        self.said = ""
+        self._conditions = None
+
+    def write(self, sync_day: str, name: str, content: str, *, seconds_ago: int = 3600) -> None:
+        path = f"{self.landing}/{sync_day}/{name}"
+        with fsspec.open(path, "w", auto_mkdir=True) as stream:
+            stream.write(content)
+        if not path.startswith("memory:"):
+            moment = time.time() - seconds_ago
+            os.utime(path, (moment, moment))
+
+    def land(self, sync_day: str, agents: list[int], *, whole: bool = True) -> None:
+        """A file, and if it is the whole dump, the manifest that says so."""
+        self.write(sync_day, "roles.json", json.dumps([{"id": 10, "agents": agents}]))
+        files = [{"name": "roles.json"}, *([] if whole else [{"name": "more.json"}])]
+        self.write(sync_day, "_manifest.json", json.dumps({"files": files}), seconds_ago=0)
+
+    def notices(self) -> list[str]:
+        """The days that a tick of the sensor reports."""
+        with dg.build_sensor_context(self.instance, cursor=self.cursor) as context:
+            result = landed_sync_days(context)
+        assert isinstance(result, dg.SensorResult)
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        self.cursor = result.cursor
+        assert result.skip_reason is not None
+        self.said = result.skip_reason.skip_message or ""
+        return [str(event.partition) for event in result.asset_events]
+
+    def launches(self) -> dict[str, set[str]]:
+        """Which assets a tick of the automation asks for, by day."""
+        result = dg.evaluate_automation_conditions(defs, self.instance, cursor=self._conditions)
+        self._conditions = result.cursor
+        asked: dict[str, set[str]] = {}
+        for each in result.results:
+            for day in result.get_requested_partitions(each.key):
+                asked.setdefault(str(day), set()).add(each.key.to_user_string())
+        return asked
+
+    def registered(self) -> list[str]:
+        return list(self.instance.get_dynamic_partitions(SYNC_DAY))
+
+
+@pytest.fixture
+def landing(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A landing folder in the file system, or in memory, which like a bucket has no folders."""
+    return getattr(request, "param", None) or str(tmp_path / "admin_roles")
+
+
+@pytest.fixture
+def watch(landing: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    monkeypatch.setenv("AGENT_ROLES_LANDING", landing)
+    monkeypatch.setenv("AGENT_ROLES_SETTLE_SECONDS", "3600")
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watch(landing, instance)
+
+
+def test_a_day_whose_manifest_lists_what_is_there_is_registered_and_run_once(watch: Watch) -> None:
+    watch.land("day10", [1])
+    watch.land("day9", [1])
+    assert watch.notices() == ["day9", "day10"]
+    assert watch.registered() == ["day9", "day10"]
+    assert watch.launches() == {"day9": EVERYTHING, "day10": EVERYTHING}
+    # No run has come to anything yet, nor will one that fails.
+    assert watch.notices() == []
+    assert watch.launches() == {}
+
+
+def test_a_day_that_lands_again_runs_again_even_while_it_is_asked_for(watch: Watch) -> None:
+    watch.land("day1", [1])
+    watch.notices()
+    assert watch.launches().keys() == {"day1"}
+    for agents in ([1, 2], [1, 3, 5]):
+        watch.land("day1", agents)
+        watch.write("day1", "_1.part", "somebody's note")
+        assert watch.notices() == ["day1"]
+        assert watch.launches() == {"day1": EVERYTHING}
+    assert watch.notices() == []
+    assert watch.launches() == {}
+
+
+@pytest.mark.parametrize("landing", [None, "memory://not-all-there"], indirect=True)
+def test_a_day_that_is_not_all_there_waits(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.land("day1", [1], whole=False)
+    watch.write("day2", "roles.json", json.dumps(RECORDS), seconds_ago=0)
+    watch.write("day3", "roles.json", json.dumps(RECORDS), seconds_ago=0)
+    watch.write("day3", "_manifest.json", '{"files": [{"na', seconds_ago=0)
+    assert watch.notices() == []
+    assert watch.said == "day1, day2, day3 still landing"
+    assert watch.registered() == []
+    assert watch.launches() == {}
+    watch.write("day1", "more.json", json.dumps(RECORDS))
+    watch.land("day1", [1], whole=False)
+    assert watch.notices() == ["day1"]
+    # Nothing changes any more: they are what they are, and a run says what is wrong with them.
+    monkeypatch.setenv("AGENT_ROLES_SETTLE_SECONDS", "0")
+    assert watch.notices() == ["day2", "day3"]
+    assert watch.launches() == dict.fromkeys(("day1", "day2", "day3"), EVERYTHING)
+
+
+def test_days_that_landed_before_it_was_switched_on_run_if_they_never_did(watch: Watch) -> None:
+    watch.land("day1", [1])
+    watch.land("day2", [1])
+    watch.notices()
+    watch.instance.report_runless_asset_event(
+        dg.AssetMaterialization("raw_roles", partition="day1")
+    )
+    assert watch.launches() == {"day2": EVERYTHING}
+    assert watch.launches() == {}
+
+
+def test_a_day_that_somebody_registered_runs_when_it_has_landed(watch: Watch) -> None:
+    watch.launches()
+    watch.instance.add_dynamic_partitions(SYNC_DAY, ["day1"])
+    assert watch.launches() == {}
+    watch.land("day1", [1])
+    assert watch.notices() == ["day1"]
+    assert watch.launches() == {"day1": EVERYTHING}
+
+
+def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch: Watch) -> None:
+    watch.land("day1", [1])
+    moment = time.time() + 1000
+    os.utime(f"{watch.landing}/day1/roles.json", (moment, moment))
+    assert watch.notices() == []
+
+
+def test_a_landing_folder_that_is_not_there_yet_has_no_days(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_LANDING", str(tmp_path / "nowhere"))
+    assert watch.notices() == []
+    assert watch.said.startswith("Nothing new under ")
