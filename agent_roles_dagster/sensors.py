@@ -1,18 +1,32 @@
-"""Sensors: noticing that a sync day landed. They only discover; runs are launched elsewhere.
+"""Sensors: noticing that a sync day landed, and telling somebody what went wrong.
+
+They only discover and tell; runs are launched elsewhere.
 
 https://docs.dagster.io/guides/automate/sensors
 """
 
+import json
 import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.storage.dagster_run import RunRecord
+from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from agent_roles_dagster.arrival import days_to_look_at, look_at
 from agent_roles_dagster.assets import landed_dump
 from agent_roles_dagster.landing import landed_days, shown
+from agent_roles_dagster.notices import READ, NotDelivered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.sync_days import day_number
+
+_ENDS: Final = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
+_ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
+_RUNS_AT_ONCE = 20
 
 
 @dg.sensor(
@@ -54,3 +68,106 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         ],
         cursor=last,
     )
+
+
+@dg.sensor(
+    description="Tells of failed runs, failed checks and a day that is overdue: in its log, and to"
+    " the webhook if one is set. Each once, unless the day landed again in between.",
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Tells what is new since the last tick; what the webhook does not take, it keeps for the next.
+
+    Raises:
+        NotDelivered: the webhook takes none.
+    """
+    settings = Settings.from_env()
+    # The last event told of each kind, then the newest day, since when, and whether it was told.
+    state: dict[str, Any] = json.loads(context.cursor or "{}")
+    told = 0
+    said = ""
+    try:
+        for text, after in _news(context.instance, state, settings.fresh_hours):
+            if text:
+                if settings.webhook_url:
+                    post(settings.webhook_url, text)
+                context.log.warning(text)
+                told += 1
+            state.update(after)
+    except NotDelivered as error:
+        if not told:
+            raise
+        said = f" {error}"
+    return dg.SensorResult(
+        skip_reason=f"{told} told.{said}" if told else "Nothing to tell",
+        cursor=json.dumps(state),
+    )
+
+
+def _news(
+    instance: dg.DagsterInstance, state: dict[str, Any], fresh_hours: float
+) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Each notice, or None, with what the state is to hold once it has been told."""
+    for kind in _ENDS:
+        if kind.value not in state:  # What happened before the first tick is old.
+            newest = instance.fetch_run_status_changes(kind, limit=1).records
+            yield None, {kind.value: newest[0].storage_id if newest else 0}
+        ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
+        for record in instance.fetch_run_status_changes(
+            ended, limit=_RUNS_AT_ONCE, ascending=True
+        ).records:
+            yield _of_run(instance, record.run_id), {kind.value: record.storage_id}
+    days = instance.get_dynamic_partitions(SYNC_DAY)
+    day = max(days, key=day_number, default=None)
+    if "newest" not in state or state["newest"] != day:
+        yield None, {"newest": day, "since": time.time(), "overdue": False}
+    waited = timedelta(seconds=time.time() - state["since"])
+    if not state["overdue"] and (text := overdue(day, waited, fresh_hours)):
+        yield text, {"overdue": True}
+
+
+def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """What went wrong in the run, other than in the day's run before it on the same dump."""
+    run = instance.get_run_record_by_id(run_id)
+    if run is None or run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
+        return None
+    lines = _lines_of(instance, run)
+    if lines and (before := _run_before(instance, run)):
+        known = _lines_of(instance, before)
+        lines = [line for line in lines if line not in known]
+    return "\n".join([*lines, f"Run {run_id}"]) if lines else None
+
+
+def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
+    entries = instance.all_logs(run.dagster_run.run_id, of_type=READ)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    return what_went_wrong(_day(run), events)
+
+
+def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:
+    """The day's run before this one, unless the day landed in between."""
+    runs = instance.get_run_records(
+        dg.RunsFilter(
+            tags={PARTITION_NAME_TAG: _day(run)},
+            statuses=_ENDED,
+            created_before=run.create_timestamp,
+        ),
+        limit=1,
+    )
+    if not runs:
+        return None
+    landed = instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            landed_dump.key,
+            asset_partitions=[_day(run)],
+            after_timestamp=runs[0].create_timestamp.timestamp(),
+            before_timestamp=run.create_timestamp.timestamp(),
+        ),
+        limit=1,
+    )
+    return None if landed.records else runs[0]
+
+
+def _day(run: RunRecord) -> str:
+    return run.dagster_run.tags.get(PARTITION_NAME_TAG, "no day")

@@ -151,7 +151,7 @@ def test_a_share_beyond_the_whole_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["true", "ON", "1", "no"])
 def test_a_switch_is_on_or_off(text: str) -> None:
-    with pytest.raises(InvalidSetting, match="AGENT_ROLES_AUTOMATION=.* on or off is expected"):
+    with pytest.raises(InvalidSetting, match=r"AUTOMATION=.*: on or off is"):
         Settings.from_env({"AGENT_ROLES_AUTOMATION": text})
 
 

@@ -1,0 +1,122 @@
+"""What somebody is told without looking: what a run's events say went wrong, and how it is posted.
+
+A text of our own is passed on; of any other error only its kind, as its text may quote a record.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+
+import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
+
+from agent_roles_dagster import checks
+
+_MOST = 3000
+_PATIENCE = 10
+# The kinds of events that `what_went_wrong` reads.
+READ = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.RUN_FAILURE,
+}
+_DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
+    spec.key: spec.description or ""
+    for definition in (
+        checks.check_stg_agent_roles,
+        checks.check_agent_role_pipeline_errors,
+        checks.check_agent_role_mapping,
+    )
+    for spec in definition.check_specs
+}
+
+
+class NotDelivered(Exception):
+    """The webhook did not take a notice. Its text does not name the webhook, which is a secret."""
+
+
+def what_went_wrong(sync_day: str, events: Iterable[dg.DagsterEvent]) -> list[str]:
+    """A line for each step and each check of a run that failed; none if all went well."""
+    found = list(events)
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    assets: dict[str | None, list[str]] = {}
+    for event in found:
+        if event.event_type == planned and event.asset_key:
+            assets.setdefault(event.step_key, []).append(event.asset_key.to_user_string())
+    lines = [line for event in found for line in _lines(sync_day, event, assets)]
+    kinds = {event.event_type for event in found}
+    if dg.DagsterEventType.RUN_FAILURE in kinds and dg.DagsterEventType.STEP_FAILURE not in kinds:
+        lines.append(f"{sync_day}: the run failed outside its steps; its log has more.")
+    return lines
+
+
+def _lines(
+    day: str, event: dg.DagsterEvent, assets: Mapping[str | None, list[str]]
+) -> Iterator[str]:
+    data = event.event_specific_data
+    if isinstance(data, dg.AssetCheckEvaluation) and not data.passed:
+        kind = "warning" if data.severity == dg.AssetCheckSeverity.WARN else "error"
+        text = data.description or _DESCRIPTIONS.get(data.asset_check_key, "")
+        numbers = ", ".join(
+            f"{name}: {value.value}"
+            for name, value in data.metadata.items()
+            if isinstance(value, dg.IntMetadataValue)
+        )
+        asset = data.asset_key.to_user_string()
+        yield (
+            f"{day}: the check {data.check_name} of {asset} failed ({kind})."
+            f" What it expects: {text} Found: {numbers or 'see the check'}."
+        )
+    elif isinstance(data, StepFailureData):
+        what = ", ".join(assets.get(event.step_key) or [str(event.step_key)])
+        yield from _failure(f"{day}: {what} failed", data)
+
+
+def _failure(what: str, data: StepFailureData) -> Iterator[str]:
+    if data.user_failure_data is not None:
+        outcome = data.user_failure_data.metadata.get("outcome")
+        kind = f" ({outcome.value})" if outcome else ""
+        yield f"{what}{kind}: {data.user_failure_data.description}"
+        return
+    error = data.error
+    while error and error.cause and error.cls_name != "DagsterAssetCheckFailedError":
+        error = error.cause
+    # The checks have lines of their own.
+    if error is None or error.cls_name != "DagsterAssetCheckFailedError":
+        yield f"{what}: {error.cls_name if error else 'no reason given'}; the run's log has more."
+
+
+def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
+    """What to say when no newer day has landed for `waited`; None within the limit, 0 for none."""
+    if not fresh_hours or waited <= timedelta(hours=fresh_hours):
+        return None
+    hours = waited.total_seconds() / 3600
+    after = f"after {newest}" if newest else "yet"
+    return (
+        f"No day has landed {after}, and it has been {hours:,.0f} hours. The limit,"
+        f" AGENT_ROLES_FRESH_HOURS, is {fresh_hours:g}."
+    )
+
+
+def post(url: str, text: str) -> None:
+    """Post a notice to a webhook, as the JSON that chat services take: {"text": ...}.
+
+    Raises:
+        NotDelivered: it can't be reached, or answers with an error.
+    """
+    body = json.dumps({"text": text[:_MOST]}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE):
+            return
+    except urllib.error.HTTPError as error:
+        reason = f"it answered {error.code}"
+    except (OSError, ValueError) as error:
+        reason = f"it can't be reached ({type(getattr(error, 'reason', error)).__name__})"
+    # Without the original, whose text and traceback may name the address.
+    raise NotDelivered(
+        f"AGENT_ROLES_WEBHOOK_URL did not take a notice: {reason}. It is tried again."
+    ) from None

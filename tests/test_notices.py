@@ -1,0 +1,198 @@
+"""Whoever reads the webhook learns of each failed run, failed check and overdue day, once."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from agent_roles_dagster.assets import landed_dump
+from agent_roles_dagster.notices import NotDelivered, overdue, post, what_went_wrong
+from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.sensors import notices
+from tests.conftest import Pipeline
+from tests.webhooks import Webhook, webhook
+
+RECORDS = [{"id": 10, "agents": [1, 2, 3, "surname@example.org"]}]
+EMPTY = (
+    "day1: raw_roles failed (unreadable): day1/roles.json: the file is empty. Nothing was changed"
+)
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    with webhook() as hook:
+        monkeypatch.setenv("AGENT_ROLES_WEBHOOK_URL", hook.url)
+        yield hook
+
+
+class Ticks:
+    """The sensor's ticks on an instance, one after the other."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> str:
+        with dg.build_sensor_context(self.instance, cursor=self.cursor) as context:
+            result = notices(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        assert result.skip_reason is not None
+        return result.skip_reason.skip_message or ""
+
+
+@pytest.fixture
+def ticks(pipeline: Pipeline) -> Ticks:
+    ticks = Ticks(pipeline.instance)
+    ticks.tick()
+    return ticks
+
+
+def test_a_failed_run_is_told_with_its_sentence_and_only_once(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    pipeline.write("day1", {"roles.json": ""})
+    pipeline.run("day1", select="raw_roles")
+    ticks.tick()
+    assert [text.startswith(EMPTY) for text in hook.texts] == [True]
+    assert hook.texts[0].endswith(f"Run {pipeline.results[-1].run_id}")
+    ticks.tick()
+    # The same dump again: the same thing.
+    pipeline.run("day1", select="raw_roles")
+    ticks.tick()
+    assert len(hook.texts) == 1
+    # It landed again, and is as bad as before: that is news.
+    pipeline.instance.report_runless_asset_event(
+        dg.AssetMaterialization(landed_dump.key, partition="day1")
+    )
+    pipeline.run("day1", select="raw_roles")
+    ticks.tick()
+    assert [text.startswith(EMPTY) for text in hook.texts] == [True, True]
+    # It failed, went well, and fails again: news, too.
+    pipeline.write("day1", {"roles.json": json.dumps(RECORDS)})
+    assert pipeline.run("day1", select="raw_roles").success
+    pipeline.write("day1", {"roles.json": ""})
+    pipeline.run("day1", select="raw_roles")
+    ticks.tick()
+    assert len(hook.texts) == 3
+
+
+def test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in ("day1", "day2"):
+        pipeline.write(day, {"roles.json": ""})
+        pipeline.run(day, select="raw_roles")
+    hook.answers = 503
+    with pytest.raises(NotDelivered, match="did not take a notice: it answered 503") as refused:
+        ticks.tick()
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert hook.asked == 1
+    hook.answers = 200
+    assert ticks.tick() == "2 told."
+    assert [text[:4] for text in hook.texts] == ["day1", "day2"]
+    assert ticks.tick() == "Nothing to tell"
+    with pytest.raises(NotDelivered, match="can't be reached") as refused:
+        post("http://127.0.0.1:1/top-secret", "text")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_check_that_fails_without_failing_the_run_is_told(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.write("day1", {"roles.json": json.dumps(RECORDS * 3)})
+    assert pipeline.run("day1").success
+    ticks.tick()
+    assert hook.texts == [
+        "day1: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What it"
+        " expects: No row was refused. A warning if some were, an error above 20%."
+        f" Found: invalid rows: 3.\nRun {pipeline.results[-1].run_id}"
+    ]
+    assert hook.texts[0] in capfd.readouterr().err, "and in the log"
+
+
+def test_of_an_error_that_is_not_ours_only_the_kind_is_told(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody:pass@127.0.0.1:1/x")
+    pipeline.write("day1", {"roles.json": json.dumps(RECORDS)})
+    pipeline.run("day1", select="agent_role_mapping")
+    ticks.tick()
+    assert [text.split("\n")[0] for text in hook.texts] == [
+        "day1: agent_role_mapping failed: OperationalError; the run's log has more."
+    ]
+
+
+def test_a_run_whose_process_was_killed_is_told(ticks: Ticks, hook: Webhook) -> None:
+    @dg.job
+    def some_job() -> None: ...
+
+    run = ticks.instance.create_run_for_job(some_job, status=dg.DagsterRunStatus.STARTED)
+    ticks.instance.report_run_failed(run)
+    ticks.tick()
+    assert hook.texts == [
+        f"no day: the run failed outside its steps; its log has more.\nRun {run.run_id}"
+    ]
+
+
+def test_without_a_webhook_the_log_is_told(
+    pipeline: Pipeline, ticks: Ticks, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.write("day1", {"roles.json": ""})
+    pipeline.run("day1", select="raw_roles")
+    capfd.readouterr()
+    ticks.tick()
+    assert capfd.readouterr().err.count(EMPTY) == 1
+
+
+def test_a_run_that_went_well_is_not_told_of() -> None:
+    assert what_went_wrong("day1", []) == []
+
+
+def test_what_happened_before_the_first_tick_is_not_told(pipeline: Pipeline, hook: Webhook) -> None:
+    pipeline.write("day1", {"roles.json": ""})
+    pipeline.run("day1", select="raw_roles")
+    ticks = Ticks(pipeline.instance)
+    ticks.tick()
+    assert hook.texts == []
+    assert pipeline.run("day1", select="raw_roles")
+    pipeline.write("day2", {"roles.json": ""})
+    pipeline.run("day2", select="raw_roles")
+    ticks.tick()
+    assert [text[:4] for text in hook.texts] == ["day2"]
+
+
+def test_a_day_that_is_overdue_is_told_once_until_the_next_has_landed(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day9", "day10"])
+    for _ in range(2):
+        ticks.tick()
+        time.sleep(0.01)
+    ticks.tick()
+    assert [text.split(",")[0] for text in hook.texts] == ["No day has landed after day10"]
+    # A late or corrected day is not the one that is missing.
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day8"])
+    ticks.tick()
+    assert len(hook.texts) == 1
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day11"])
+    ticks.tick()
+    time.sleep(0.01)
+    ticks.tick()
+    assert [text.split(",")[0] for text in hook.texts[1:]] == ["No day has landed after day11"]
+
+
+def test_the_limit_of_freshness() -> None:
+    hours = timedelta(hours=1)
+    assert overdue("day1", 36 * hours, 36) is None
+    assert overdue("day1", 1000 * hours, 0) is None
+    assert overdue("day1", 37 * hours, 36) == (
+        "No day has landed after day1, and it has been 37 hours. The limit,"
+        " AGENT_ROLES_FRESH_HOURS, is 36."
+    )
+    assert overdue(None, 37 * hours, 36).startswith("No day has landed yet,")

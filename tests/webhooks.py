@@ -1,0 +1,48 @@
+"""A web server that takes notices, as a chat service's webhook does."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Webhook:
+    """What was posted to it, and what it answers."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.texts: list[str] = []
+        self.answers = 200
+        self.asked = 0
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    """A running server; its address has a secret in it, as they do."""
+    hook = Webhook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            hook.asked += 1
+            if hook.answers == 200:
+                assert self.headers["Content-Type"] == "application/json"
+                assert body.keys() == {"text"}
+                hook.texts.append(body["text"])
+            self.send_response(hook.answers)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/top-secret"
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
