@@ -9,11 +9,14 @@ from agent_roles_dagster.settings import Settings
 
 _Condition = dg.AutomationCondition
 
-# Once for each landing that the sensor reports, whether the run then fails or not. Unlike in
-# eager(), neither a run in progress nor a finished one settles it: it may have read the dump that
-# was there before. At first sight, also each day that landed before and was never run.
-ON_LANDING = _Condition.any_deps_updated() | (
-    _Condition.initial_evaluation() & _Condition.missing() & ~_Condition.any_deps_missing()
+# At first sight, each day that has landed and was never run. Then once for each landing that the
+# sensor reports, whether the run fails or not. Unlike in eager(), neither a run in progress nor a
+# finished one settles it: it may have read the dump that was there before.
+_AT_FIRST = _Condition.initial_evaluation()
+# The report of a day that is there at first sight may count as new at the second.
+_SEEN_AT_FIRST = (~_AT_FIRST).newly_true() & _Condition.newly_requested()
+ON_LANDING = (_AT_FIRST & _Condition.missing() & ~_Condition.any_deps_missing()) | (
+    _Condition.any_deps_updated() & ~_SEEN_AT_FIRST
 )
 
 # In one run with what it depends on, where that is requested: in a run, failed blocking checks

@@ -70,8 +70,8 @@ class Settings:
         """The settings that the environment variables in `env` give.
 
         Raises:
-            InvalidSetting: a value is not of its kind, or out of its range, or a cluster's tasks could not
-                reach the database.
+            InvalidSetting: a value is not of its kind, or out of its range, or a cluster's
+                tasks could not reach the database.
         """
         home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
         settings = cls(

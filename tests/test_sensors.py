@@ -97,6 +97,7 @@ def test_a_day_whose_manifest_lists_what_is_there_is_registered_and_run_once(wat
 
 
 def test_a_day_that_lands_again_runs_again_even_while_it_is_asked_for(watch: Watch) -> None:
+    assert watch.launches() == {}
     watch.land("day1", [1])
     watch.notices()
     assert watch.launches().keys() == {"day1"}
@@ -136,7 +137,13 @@ def test_days_that_landed_before_it_was_switched_on_run_if_they_never_did(watch:
         dg.AssetMaterialization("raw_roles", partition="day1")
     )
     assert watch.launches() == {"day2": EVERYTHING}
+    # What was reported while the automation looked for the first time, it sees again as new.
+    watch.land("day2", [2])
+    watch.notices()
     assert watch.launches() == {}
+    watch.land("day2", [3])
+    watch.notices()
+    assert watch.launches() == {"day2": EVERYTHING}
 
 
 def test_a_day_that_somebody_registered_runs_when_it_has_landed(watch: Watch) -> None:

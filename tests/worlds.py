@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,23 @@ TABLES = {
 Tables = dict[str, list[tuple[Any, ...]]]
 
 
-def write_day(landing: Path, sync_day: str, seed: int, *, agents: int = 40) -> None:
-    """Land a dump for the day: every agent in some of five roles, a few invalid entries."""
+def write_day(
+    landing: Path, sync_day: str, seed: int, *, agents: int = 40, clean: bool = False
+) -> None:
+    """Land a dump for the day: every agent in some of five roles, if not clean a few invalid."""
     chance = random.Random(seed)
     folder = landing / sync_day
     folder.mkdir(parents=True, exist_ok=True)
     for role in range(1, 6):
         held = [agent for agent in range(agents) if chance.random() < 0.5]
-        invalid = [None] * chance.randrange(3)
+        invalid = [None] * (0 if clean else chance.randrange(3))
         record = {"id": role, "agents": held + held[:2] + invalid}
         write_atomically(folder / f"{role}.json", json.dumps([record]))
     number = int("".join(filter(str.isdigit, sync_day)))
-    moment = f"2026-01-{number:02d}T06:00:00Z"
-    write_atomically(folder / "_manifest.json", json.dumps({"observed_at": moment}))
+    moment = (datetime(2026, 1, 1, 6, tzinfo=UTC) + timedelta(days=number - 1)).isoformat()
+    files = [{"name": f"{role}.json"} for role in range(1, 6)]
+    manifest = json.dumps({"observed_at": moment, "files": files})
+    write_atomically(folder / "_manifest.json", manifest)
 
 
 def write_atomically(path: Path, text: str) -> None:

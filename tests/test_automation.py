@@ -1,0 +1,86 @@
+"""The set-up for a team, left alone: what lands is run, what went wrong is told.
+
+Which assets the conditions ask for, and when, is in `test_sensors`.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conftest import with_database
+from tests.team import Team, team
+from tests.webhooks import webhook
+from tests.worlds import write_day
+
+PATIENCE = 600
+
+
+@pytest.fixture
+def instance_database(server: str) -> Iterator[str]:
+    """URL of an empty database for Dagster's own tables."""
+    name = f"dagster_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield with_database(server, name)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def eventually(true: Callable[[], bool], what: str, running: Team) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"not seen: {what}; runs: {running.runs()}"
+        time.sleep(0.5)
+
+
+@pytest.mark.timeout(1800)
+def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
+    tmp_path: Path, database: str, instance_database: str, class_archive_home: Path
+) -> None:
+    landing = tmp_path / "admin_roles"
+    write_day(landing, "day1", seed=1, clean=True)
+    write_day(landing, "day2", seed=2, clean=True)
+    write_day(landing, "day3", seed=3, clean=True)
+    (landing / "day3" / "2.json").write_text("")
+    with (
+        webhook() as hook,
+        team(
+            tmp_path / "dagster_home",
+            DAGSTER_POSTGRES_URL=instance_database,
+            AGENT_ROLES_AUTOMATION="on",
+            AGENT_ROLES_LANDING=str(landing),
+            AGENT_ROLES_DATABASE_URL=database,
+            AGENT_ROLES_WEBHOOK_URL=hook.url,
+            AGENT_ROLES_HOME=str(class_archive_home),
+            AGENT_ROLES_SPARK_MASTER="local[1]",
+            JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1",
+        ) as running,
+    ):
+        eventually(lambda: applied(database) == ["day1", "day2"], "two applied days", running)
+        eventually(lambda: bool(hook.texts), "a notice of the broken day", running)
+        [text] = hook.texts
+        assert text.startswith("day3: raw_roles failed (unreadable): day3/2.json: the file is empt")
+        ended = [("day1", "SUCCESS"), ("day2", "SUCCESS"), ("day3", "FAILURE")]
+        eventually(lambda: sorted(running.runs()) == ended, "the runs' ends", running)
+
+        write_day(landing, "day3", seed=3, clean=True)
+        eventually(
+            lambda: applied(database) == ["day1", "day2", "day3"], "the corrected day", running
+        )
+        eventually(lambda: running.runs()[3:] == [("day3", "SUCCESS")], "its run's end", running)
+        assert len(hook.texts) == 1
+        assert running.stop() == [], "nothing runs on after SIGTERM"
+    said = running.log()
+    assert "top-secret" not in said
+
+
+def applied(database: str) -> list[str]:
+    with psycopg.connect(database) as connection:
+        if connection.execute("SELECT to_regclass('agent_role_sync_days')").fetchone() == (None,):
+            return []
+        query = "SELECT sync_day FROM agent_role_sync_days WHERE applied_at IS NOT NULL"
+        return sorted(day for (day,) in connection.execute(query))
