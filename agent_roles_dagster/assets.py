@@ -21,6 +21,7 @@ from agent_roles_dagster.landing import (
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource, spark_session
+from agent_roles_dagster.retries import retried_if_connection_lost
 from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
 from agent_roles_dagster.summary import day_summary, mapping_preview
 from agent_roles_dagster.sync_days import InvalidSyncDay
@@ -147,6 +148,7 @@ class StageConfig(dg.Config):
         ),
     ],
 )
+@retried_if_connection_lost
 def stage_agent_roles(
     context: dg.AssetExecutionContext,
     config: StageConfig,
@@ -267,6 +269,7 @@ def _in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
         ("removed_at", "TIMESTAMP", "When it ended, UTC; null while it holds"),
     ),
 )
+@retried_if_connection_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> dg.MaterializeResult[None]:

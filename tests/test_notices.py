@@ -8,6 +8,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from agent_roles_dagster import retries
 from agent_roles_dagster.assets import landed_dump
 from agent_roles_dagster.notices import NotDelivered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
@@ -118,6 +119,7 @@ def test_a_check_that_fails_without_failing_the_run_is_told(
 def test_of_an_error_that_is_not_ours_only_the_kind_is_told(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retries, "SECONDS", 0)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody:pass@127.0.0.1:1/x")
     pipeline.write("day1", {"roles.json": json.dumps(RECORDS)})
     pipeline.run("day1", select="agent_role_mapping")

@@ -1,0 +1,43 @@
+"""What is worth trying again within a run: a step whose connection to PostgreSQL was lost.
+
+Nothing else is. A step leaves each table as before or as after, so it can be tried again.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from inspect import isgeneratorfunction
+from typing import Any, ParamSpec, TypeVar
+
+import dagster as dg
+import psycopg
+
+# A server that is restarted, or fails over, is back within a minute.
+RETRIES = 3
+SECONDS = 20.0
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def retried_if_connection_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The function of an asset or a check, with its step retried after an OperationalError."""
+    if isgeneratorfunction(compute):
+
+        @wraps(compute)
+        def each(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                yield from compute(*args, **kwargs)
+            except psycopg.OperationalError as error:
+                raise dg.RetryRequested(RETRIES, SECONDS) from error
+
+        return each  # type: ignore[return-value]
+
+    @wraps(compute)
+    def all_at_once(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return compute(*args, **kwargs)
+        except psycopg.OperationalError as error:
+            raise dg.RetryRequested(RETRIES, SECONDS) from error
+
+    return all_at_once

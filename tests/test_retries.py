@@ -1,0 +1,72 @@
+"""A lost connection is tried again within the run, and nothing else is."""
+
+import threading
+import time
+
+import dagster as dg
+import psycopg
+import pytest
+
+from agent_roles_dagster import retries
+from tests.conftest import Pipeline
+from tests.worlds import write_day
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "SECONDS", 0.1)
+
+
+def tried_again(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [
+        str(event.step_key)
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY
+    ]
+
+
+def test_a_connection_that_is_lost_while_a_day_is_applied_is_tried_again(
+    pipeline: Pipeline,
+) -> None:
+    write_day(pipeline.landing, "day1", seed=1, clean=True)
+    assert pipeline.run(
+        "day1", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors"
+    ).success
+    ended = threading.Event()
+    # Publishing waits for readers that lock the pending pairs; meanwhile its connection is cut.
+    with psycopg.connect(pipeline.database) as reader:
+        reader.execute("LOCK TABLE agent_role_pending IN SHARE MODE")
+        cutter = threading.Thread(target=_cut_the_waiting, args=(pipeline.database, reader, ended))
+        cutter.start()
+        result = pipeline.run("day1", select="agent_role_mapping")
+        ended.set()
+        cutter.join()
+    assert result.success
+    assert set(tried_again(result)) == {"agent_role_mapping"}
+    assert pipeline.rows("SELECT count(*) > 0 FROM agent_role_mapping") == [(True,)]
+
+
+def _cut_the_waiting(database: str, reader: psycopg.Connection, ended: threading.Event) -> None:
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    cut += " AND datname = current_database()"
+    with psycopg.connect(database, autocommit=True) as connection:
+        while not ended.is_set() and not connection.execute(cut.encode()).fetchall():
+            time.sleep(0.05)
+    reader.rollback()
+
+
+def test_a_database_that_stays_away_fails_the_run(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_day(pipeline.landing, "day1", seed=1)
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody@127.0.0.1:1/nowhere")
+    result = pipeline.run("day1", select="agent_role_mapping")
+    assert not result.success
+    assert tried_again(result) == ["agent_role_mapping"] * retries.RETRIES
+
+
+def test_a_day_that_is_not_staged_is_not_tried_again(pipeline: Pipeline) -> None:
+    write_day(pipeline.landing, "day1", seed=1)
+    result = pipeline.run("day1", select="agent_role_mapping")
+    assert not result.success
+    assert tried_again(result) == []
