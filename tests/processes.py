@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 COMMAND = [sys.executable, "-m", "dagster", "asset", "materialize"]
 COMMAND += ["-m", "agent_roles_dagster.definitions", "--select", "*", "--partition"]
@@ -34,6 +37,33 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def sessions(*processes: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """What lives of the processes' sessions: they, and whatever they started."""
+    ours = {process.pid for process in processes}
+    found = []
+    for each in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(each.pid) in ours and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+    return found
+
+
+def stop(*processes: subprocess.Popen[bytes], patience: float = 120) -> list[str]:
+    """SIGTERM to each, as an operating system or a container's runtime stops them.
+
+    Returns:
+        The names of what lives on of their sessions.
+    """
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while (left := sessions(*processes)) and time.monotonic() < deadline:
+        for process in processes:
+            process.poll()
+        time.sleep(0.1)
+    return [each.name() for each in left if each.is_running()]
 
 
 @contextmanager

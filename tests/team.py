@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.processes import sessions, stop
 
 CHECKOUT = Path(__file__).parent.parent
 START = 300
@@ -86,35 +87,16 @@ class Team:
         return found
 
     def stop(self) -> list[str]:
-        """SIGTERM to each, as an operating system or a container's runtime stops them.
-
-        Returns:
-            The command lines of what is left afterwards, in the processes' sessions.
-        """
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(90)
-        left = [" ".join(each.cmdline()) for each in self._left()]
-        self.kill()
-        return left
+        """SIGTERM to each; returns the names of what lives on."""
+        return stop(*self.processes.values())
 
     def kill(self) -> None:
-        for each in self._left():
+        """End what there is of them."""
+        for each in sessions(*self.processes.values()):
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         for process in self.processes.values():
             process.wait()
-
-    def _left(self) -> list[psutil.Process]:
-        ours = {process.pid for process in self.processes.values()}
-        found = []
-        for each in psutil.process_iter():
-            with suppress(psutil.Error, ProcessLookupError):
-                if os.getsid(each.pid) in ours and each.status() != psutil.STATUS_ZOMBIE:
-                    found.append(each)
-        return found
 
     def log(self) -> str:
         """The ends of the processes' logs."""
