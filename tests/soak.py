@@ -1,0 +1,159 @@
+"""Days land one after the other on a running system for as long as you like.
+
+    python -m tests.soak 200
+
+One day in ten is broken and corrected two days later, one in ten lands again with other content.
+Halfway all processes get a SIGTERM, whatever they are at, and start again. Every ten days a line is
+printed: resident memory (MB) of the daemon and of the code server, and the median time (ms) of the
+ticks of each sensor since the last line. At the end the tables are compared with `tests/model.py`.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import psycopg
+
+from agent_roles_dagster.embedded_postgres import running_server
+from tests import model
+from tests.conftest import with_database
+from tests.team import Team, team
+from tests.webhooks import webhook
+from tests.worlds import write_day
+
+LINES_EVERY = 10
+# At most so many runs wait.
+WAITING = 3
+PATIENCE = 3600
+QUERIES = {
+    "stg_agent_roles": "SELECT agent_id, role_id, status, sync_day FROM stg_agent_roles",
+    "history": "SELECT agent_id, role_id, assigned_on, assigned_at, removed_on, removed_at"
+    " FROM agent_role_history",
+    "agent_role_mapping": "SELECT agent_id, role_id, status, assigned_at, removed_at"
+    " FROM agent_role_mapping",
+}
+
+
+class Soak:
+    """The running system, what landed on it, and what the tables must come to."""
+
+    def __init__(self, running: Team, landing: Path, database: str) -> None:
+        self.running = running
+        self.landing = landing
+        self.database = database
+        self.expected = model.Model(model.Guard(10, 100, 0.2))
+        self.landings = 0
+        self.last_line = time.time()
+
+    def land(self, day: str, seed: int, *, broken: bool = False) -> None:
+        """Land a day, once few enough runs wait; none if it is there, or they would be one."""
+        again = (self.landing / day).exists()
+        self.wait_for_runs(self.landings - (0 if again else WAITING))
+        write_day(self.landing, day, seed)
+        if broken:
+            (self.landing / day / "2.json").write_text("")
+        files = {path.name: path.read_bytes() for path in (self.landing / day).iterdir()}
+        self.expected.land(day, files, accept_removals=False)
+        self.landings += 1
+
+    def wait_for_runs(self, ended: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while (done := sum(self.ends().values())) < ended:
+            assert time.monotonic() < deadline, f"{done} of {ended} runs ended: {self.ends()}"
+            time.sleep(1)
+
+    def ends(self) -> Counter[str]:
+        """How many runs ended how."""
+        statuses = Counter(status for _, status in self.running.runs())
+        return Counter({end: statuses[end] for end in ("SUCCESS", "FAILURE", "CANCELED")})
+
+    def line(self, day: str) -> None:
+        """Print where it stands."""
+        memory = {
+            name: psutil.Process(self.running.processes[name].pid).memory_info().rss / 2**20
+            for name in ("daemon", "code")
+        }
+        with dg.DagsterInstance.from_config(str(self.running.home)) as instance:
+            ticks = {
+                state.instigator_name: [
+                    (tick.end_timestamp - tick.timestamp) * 1000
+                    for tick in instance.get_ticks(
+                        state.instigator_origin_id, state.selector_id, after=self.last_line
+                    )
+                    if tick.end_timestamp
+                ]
+                for state in instance.all_instigator_state()
+            }
+        self.last_line = time.time()
+        print(
+            day,
+            *(f"{name} {size:.0f} MB" for name, size in memory.items()),
+            *(f"{name} {statistics.median(each or [0]):.0f} ms" for name, each in ticks.items()),
+            dict(self.ends()),
+            sep=", ",
+            flush=True,
+        )
+
+    def compare(self) -> bool:
+        """Whether the tables are the model's."""
+        with psycopg.connect(self.database) as connection:
+            same = True
+            for table, query in QUERIES.items():
+                found = Counter(connection.execute(query.encode()).fetchall())
+                wanted = Counter(getattr(self.expected, table)())
+                same = same and found == wanted
+                print(f"{table}: {found.total()} rows, {'same' if found == wanted else 'OTHER'}")
+        return same
+
+
+def main(days: int) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="agent-roles-soak-"))
+    folder.chmod(0o755)
+    server = running_server(folder / "home")
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in ("soak", "soak_dagster"):
+            connection.execute(f"CREATE DATABASE {name}".encode())
+    os.environ["DAGSTER_POSTGRES_URL"] = with_database(server, "soak_dagster")
+    landing = folder / "admin_roles"
+    landing.mkdir()
+    settings = {
+        "AGENT_ROLES_AUTOMATION": "on",
+        "AGENT_ROLES_LANDING": str(landing),
+        "AGENT_ROLES_DATABASE_URL": with_database(server, "soak"),
+        "AGENT_ROLES_HOME": os.environ.get("AGENT_ROLES_HOME", str(folder / "home")),
+        "AGENT_ROLES_SPARK_MASTER": "local[1]",
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
+    }
+    with (
+        webhook() as hook,
+        team(folder / "dagster_home", **settings, AGENT_ROLES_WEBHOOK_URL=hook.url) as running,
+    ):
+        soak = Soak(running, landing, settings["AGENT_ROLES_DATABASE_URL"])
+        for number in range(1, days + 1):
+            soak.land(f"day{number}", number, broken=number % 10 == 3)
+            if number % 10 == 5:
+                soak.land(f"day{number - 2}", number - 2)
+            if number % 10 == 7:
+                soak.land(f"day{number - 3}", 1000 + number)
+            if number == days // 2:
+                print("SIGTERM; left behind:", running.stop(), flush=True)
+                running.start()
+            if number % LINES_EVERY == 0:
+                soak.line(f"day{number}")
+        soak.wait_for_runs(soak.landings)
+        time.sleep(60)
+        soak.line("the end")
+        twice = [text for text, times in Counter(hook.texts).items() if times > 1]
+        failures = [text for text in hook.texts if " failed (unreadable): " in text]
+        print(f"notices: {len(hook.texts)}, of broken days: {len(failures)}, twice: {twice}")
+        return 0 if soak.compare() and not twice else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
