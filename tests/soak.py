@@ -3,7 +3,7 @@
     python -m tests.soak 200
 
 One day in ten is broken and corrected two days later, one in ten lands again with other content.
-Halfway all processes get a SIGTERM, whatever they are at, and start again. Every ten days a line is
+Halfway all processes get a SIGTERM, whatever they are at, and start again. Every five days a line is
 printed: resident memory (MB) of the daemon and of the code server, and the median time (ms) of the
 ticks of each sensor since the last line. At the end the tables are compared with `tests/model.py`.
 """
@@ -27,7 +27,7 @@ from tests.team import Team, team
 from tests.webhooks import webhook
 from tests.worlds import write_day
 
-LINES_EVERY = 10
+LINES_EVERY = 5
 # At most so many runs wait.
 WAITING = 3
 PATIENCE = 3600

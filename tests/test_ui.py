@@ -34,7 +34,11 @@ def test_landed_days_are_materialised_and_checked_in_the_browser(
     shutil.copytree(SAMPLE, landing)
     (landing / "day04").mkdir()  # a leading zero: no sync day
     (landing / "notes").mkdir()
-    settings = {"AGENT_ROLES_LANDING": str(landing), "AGENT_ROLES_DATABASE_URL": database}
+    settings = {
+        "AGENT_ROLES_LANDING": str(landing),
+        "AGENT_ROLES_DATABASE_URL": database,
+        "AGENT_ROLES_SETTLE_SECONDS": "0",
+    }
     with (
         dagster_dev(tmp_path / "dagster_home", **settings) as url,
         browser_page(executable) as page,
