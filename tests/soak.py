@@ -3,9 +3,10 @@
     python -m tests.soak 200
 
 One day in ten is broken and corrected two days later, one in ten lands again with other content.
-Halfway all processes get a SIGTERM, whatever they are at, and start again. Every five days a line is
-printed: resident memory (MB) of the daemon and of the code server, and the median time (ms) of the
-ticks of each sensor since the last line. At the end the tables are compared with `tests/model.py`.
+Halfway all processes get a SIGTERM, whatever they are at, and start again. Every five days a line
+is printed: resident memory (MB) of the daemon and of the code server, and the median time (ms) of
+the ticks of each sensor since the last line. At the end the tables are compared with
+`tests/model.py`.
 """
 
 import os
