@@ -76,16 +76,16 @@ def raw_roles(
         digest = seal(dump)
     except (Unreadable, InvalidSyncDay) as error:
         raise _unreadable(error) from None
-    size = sum(file.size for file in dump.files)
-    context.log.info(f"{sync_day}: {len(dump.files)} files, {size:,} bytes")
+    context.log.info(f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
         metadata={
             "dagster/uri": f"{shown(landing)}/{sync_day}",
             "files": len(dump.files),
-            "bytes": size,
+            "bytes": dump.size,
             "digest": digest,
-            "observed_at": dump.observed_at.isoformat() if dump.observed_at else "not given",
+            "observed_at": (dump.observed_at or dump.modified_at).isoformat(),
+            "observed_at is from": "the manifest" if dump.observed_at else "the files' times",
             "names and sizes": dg.MetadataValue.md(
                 "\n".join(f"- {file.name}: {file.size:,} bytes" for file in dump.files[:50])
             ),
@@ -163,7 +163,7 @@ def stage_agent_roles(
         staged = stage_day(
             settings,
             url,
-            lambda: spark_session(pyspark, settings),
+            lambda size: spark_session(pyspark, settings, size),
             sync_day,
             sealed=_sealed_digest(context),
             run_id=context.run_id,

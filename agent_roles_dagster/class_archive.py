@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pyarrow as pa
 from pyspark import SparkContext
-from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster.java import JavaNotFound, class_archive, driver_options, java_home
@@ -66,7 +65,7 @@ def make(settings: Settings) -> Path:
         # Other than a run, it does not start if it can't use the archive.
         with _spark(settings, f"-XX:SharedArchiveFile={new}", "-Xshare:on"):
             pass
-    except (OSError, subprocess.CalledProcessError, PySparkRuntimeError) as error:
+    except (OSError, subprocess.CalledProcessError, JavaNotFound) as error:
         new.unlink(missing_ok=True)
         own.unlink(missing_ok=True)
         raise NoArchive(

@@ -68,6 +68,11 @@ class Dump:
     modified_at: datetime
     listed: Mapping[str, Mapping[str, Any]] | None
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files, as they are stored."""
+        return sum(file.size for file in self.files)
+
 
 def shown(landing: str) -> str:
     """The landing folder for the user's eyes: a URL's user and password are left out."""

@@ -5,6 +5,7 @@ https://docs.dagster.io/guides/build/external-resources
 
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +13,14 @@ from zipfile import ZipFile
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster.database import database_url
-from agent_roles_dagster.java import class_archive, driver_options, java_home
+from agent_roles_dagster.java import JavaNotFound, class_archive, driver_options, java_home
 from agent_roles_dagster.settings import Settings
+
+_SMALL = 4 << 20  # bytes: some hundred thousand pairs
 
 
 class AgentRolesResource(dg.ConfigurableResource[None]):
@@ -50,36 +54,58 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.driver.memory": "4g",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
-            "spark.log.level": "ERROR",
         }
     return LazyPySparkResource(spark_config=config)
 
 
-def spark_session(pyspark: LazyPySparkResource, settings: Settings) -> SparkSession:
+def spark_session(pyspark: LazyPySparkResource, settings: Settings, size: int = 0) -> SparkSession:
     """The resource's session, with all that the settings say of Spark.
 
     Finds a Java for it first where Spark runs on this machine. A cluster gets this package with the
     session; what the package imports must be there.
 
+    Args:
+        size: about how many bytes it is going to read; a JVM that is not there yet is started
+            accordingly.
+
     Raises:
-        java.JavaNotFound: there is none.
+        java.JavaNotFound: there is none, or it does not run Spark.
     """
+    home = None
     if settings.is_connect:
         os.environ["SPARK_REMOTE"] = settings.spark_master
     else:
         home = java_home(settings.home)
         os.environ["JAVA_HOME"] = str(home)
-        if (archive := class_archive(home, settings.home)).exists():
-            options = driver_options(f"-XX:SharedArchiveFile={archive}")
-            os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
+        options = driver_options(*_java_options(class_archive(home, settings.home), size))
+        os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         if not settings.is_cluster:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     complete = LazyPySparkResource(spark_config={**pyspark.spark_config, **settings.spark_conf})
-    session: SparkSession = complete.spark_session
+    try:
+        session: SparkSession = complete.spark_session
+    except PySparkRuntimeError as error:
+        if home is None:
+            raise
+        raise JavaNotFound(
+            f"The Java in {home} does not run Spark; above is what it said. Set JAVA_HOME to the"
+            " folder of a JDK 17 or newer for this machine. Nothing was changed in any table."
+        ) from error
     if settings.is_cluster:
         _add_package(session)
     return session
+
+
+def _java_options(archive: Path, size: int) -> Iterator[str]:
+    # It says nothing but errors, from its first line on.
+    yield f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
+    if archive.exists():
+        yield f"-XX:SharedArchiveFile={archive}"
+    if size <= _SMALL:
+        # Most of a small day's time is the JVM's start, in which it compiles more than it gains.
+        yield "-XX:TieredStopAtLevel=1"
+        yield "-XX:+UseSerialGC"
 
 
 @cache

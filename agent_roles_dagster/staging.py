@@ -140,7 +140,7 @@ class _Neighbours:
 def stage_day(
     settings: Settings,
     url: str,
-    spark: Callable[[], SparkSession],
+    spark: Callable[[int], SparkSession],
     sync_day: str,
     *,
     sealed: str | None,
@@ -151,7 +151,8 @@ def stage_day(
     """Stage the day that landed, and correct what the next staged day says about removals.
 
     Args:
-        spark: gives the session; called once there is something to compute.
+        spark: gives the session, for about so many bytes; called once there is something to
+            compute.
         sealed: content digest of the dump that is meant, None for whatever is there.
         accept_removals: why the removals are right although the guard would hold the day.
         say: takes a line for the user.
@@ -177,9 +178,18 @@ def stage_day(
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
             try:
-                session = spark()
+                size = dump.size + neighbours.rows() * _BYTES_PER_STAGED_ROW
+                session = spark(size)
                 marks.append(time.monotonic())
-                _load(settings, connection, session, dump, neighbours, target)
+                _load(
+                    session,
+                    connection,
+                    dump,
+                    neighbours,
+                    target,
+                    settings.connections,
+                    partitions=1 + size // _BYTES_PER_PARTITION,
+                )
                 marks.append(time.monotonic())
                 staged = _checked(connection, dump, neighbours, target, sealed)
                 _publish(
@@ -225,19 +235,17 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
 
 def _load(
-    settings: Settings,
-    connection: Connection,
     spark: SparkSession,
+    connection: Connection,
     dump: Dump,
     neighbours: _Neighbours,
     target: Load,
+    tasks: int,
+    *,
+    partitions: int,
 ) -> None:
     raw = read_roles_raw(spark, dump.sync_day, dump.files)
-    snapshots = read_snapshots(
-        spark, connection, target.url, neighbours.snapshots(), settings.connections
-    )
-    size = sum(file.size for file in dump.files) + neighbours.rows() * _BYTES_PER_STAGED_ROW
-    partitions = 1 + size // _BYTES_PER_PARTITION
+    snapshots = read_snapshots(spark, connection, target.url, neighbours.snapshots(), tasks)
     decided = transform_agent_roles(
         raw,
         snapshots,
@@ -245,7 +253,7 @@ def _load(
         has_next=neighbours.next is not None,
         partitions=partitions,
     )
-    load(decided, target, min(settings.connections, partitions))
+    load(decided, target, min(tasks, partitions))
 
 
 def _checked(

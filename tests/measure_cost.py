@@ -41,7 +41,7 @@ def main(url: str, landing: Path) -> None:
         stage_day(
             settings,
             url,
-            lambda: spark,
+            lambda _: spark,
             day,
             sealed=None,
             run_id="measure",

@@ -102,8 +102,8 @@ class World:
     def stage(self, day: str, *, accept_removals: bool, is_sealed: bool) -> str:
         """Do what the assets do up to staging, and say how it ended."""
 
-        def spark() -> SparkSession:
-            return spark_session(self._spark, self._settings)
+        def spark(size: int) -> SparkSession:
+            return spark_session(self._spark, self._settings, size)
 
         try:
             stage_day(

