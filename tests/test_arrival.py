@@ -79,6 +79,10 @@ def test_what_was_copied_with_its_old_times_or_removed_changed_now(tmp_path: Pat
     assert seen(tmp_path).changed_at > before
     assert not seen(tmp_path).is_complete(time.time(), settle_seconds=3600)
     assert seen(tmp_path).is_complete(time.time() + 3601, settle_seconds=3600)
+    copied = seen(tmp_path).changed_at
+    time.sleep(0.05)
+    (tmp_path / "day1" / "2.json").unlink()
+    assert seen(tmp_path).changed_at > copied
 
 
 def test_a_clock_that_was_years_ahead_keeps_no_day_waiting(tmp_path: Path) -> None:

@@ -55,14 +55,21 @@ def _cut_the_waiting(database: str, reader: psycopg.Connection, ended: threading
     reader.rollback()
 
 
+@pytest.mark.parametrize(
+    ("step", "assets"),
+    [
+        ("agent_role_mapping", "agent_role_mapping"),
+        ("stage_agent_roles", "stg_agent_roles,agent_role_pipeline_errors"),
+    ],
+)
 def test_a_database_that_stays_away_fails_the_run(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str, assets: str
 ) -> None:
     write_day(pipeline.landing, "day1", seed=1)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody@127.0.0.1:1/nowhere")
-    result = pipeline.run("day1", select="agent_role_mapping")
+    result = pipeline.run("day1", select=assets)
     assert not result.success
-    assert tried_again(result) == ["agent_role_mapping"] * retries.RETRIES
+    assert tried_again(result) == [step] * retries.RETRIES
 
 
 def test_a_day_that_is_not_staged_is_not_tried_again(pipeline: Pipeline) -> None:
