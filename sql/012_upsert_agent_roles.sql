@@ -11,24 +11,19 @@ SELECT
     began.observed_at AS assigned_at,
     ended.observed_at AS removed_at
 FROM (
-    SELECT DISTINCT
-        agent_id,
-        role_id
-    FROM agent_role_pending
-    -- In the order of the keys of both tables, so that their pages are passed through once.
-    ORDER BY agent_id, role_id
-) AS pending
--- Lateral, so that the work is by pending pair, whatever the planner knows of the large table.
-CROSS JOIN
-    LATERAL (
-        SELECT
-            pending.agent_id,
-            pending.role_id,
-            max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
-            max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
-        FROM agent_role_changes AS change
-        WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
-    ) AS latest
+    SELECT
+        change.agent_id,
+        change.role_id,
+        max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
+        max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
+    FROM agent_role_changes AS change
+    INNER JOIN
+        (SELECT DISTINCT agent_id, role_id FROM agent_role_pending) AS pending -- noqa: LT09
+        ON change.agent_id = pending.agent_id AND change.role_id = pending.role_id
+    GROUP BY change.agent_id, change.role_id
+    -- In the order of the mapping's key, whose pages are passed through once then.
+    ORDER BY change.agent_id, change.role_id
+) AS latest
 INNER JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
 LEFT JOIN agent_role_sync_days AS ended
     ON latest.ended_no = ended.day_no AND latest.began_no < ended.day_no
@@ -44,10 +39,10 @@ WITH gone AS MATERIALIZED (
         pending.agent_id,
         pending.role_id
     FROM agent_role_pending AS pending
-    WHERE (
-        SELECT min(change.day_no) FROM agent_role_changes AS change
+    WHERE NOT EXISTS (
+        SELECT FROM agent_role_changes AS change
         WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
-    ) IS NULL
+    )
 )
 
 DELETE FROM agent_role_mapping AS mapping

@@ -289,6 +289,7 @@ def test_a_run_that_waits_to_publish_says_so_and_then_publishes(pipeline: Pipeli
         assert pipeline.rows("SELECT count(*) FROM agent_role_sync_days") == [(1,)]
         other.rollback()
         assert run.result(30).assigned == 2
+    assert said.get().startswith("day2: seconds: waiting")
     assert said.empty()
 
 
