@@ -229,7 +229,10 @@ def stage_agent_roles(
             "invalid rows": staged.invalid_rows,
             "share of raw rows": staged.invalid_rows / max(staged.raw_rows, 1),
             "rows in SQL": _in_psql(
-                "SELECT * FROM agent_role_pipeline_errors WHERE sync_day = '{day}'", day=sync_day
+                # Not raw_record, which may have names and addresses, and which few may read.
+                "SELECT id, agent_id, role_id, error_message FROM agent_role_pipeline_errors"
+                "\nWHERE sync_day = '{day}'",
+                day=sync_day,
             ),
         },
     )

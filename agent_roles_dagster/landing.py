@@ -19,6 +19,8 @@ from fsspec.core import url_to_fs
 from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, is_sync_day
 
 MANIFEST = "_manifest.json"
+# Each takes about a kilobyte of this process, and is a line in the record of the day.
+MOST_FILES = 200_000
 _SUFFIXES = tuple(f".{kind}{gz}" for kind in ("json", "jsonl", "ndjson") for gz in ("", ".gz"))
 _CHUNK = 1 << 20
 # JSON is ten times as long unzipped, seldom fifty times; a bomb is a thousand times as long.
@@ -119,14 +121,19 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     """The files of the day's dump and what its manifest says; no dump file is opened.
 
     Raises:
-        Unreadable: no file landed, a file has no bytes, the manifest is broken, or it names files
-            that are not there, or others than dump files that are not what it says. Dump files
-            that it does not name are part of the dump, too.
+        Unreadable: no file landed, or too many, a file has no bytes, the manifest is broken, or it
+            names files that are not there, or others than dump files that are not what it says.
+            Dump files that it does not name are part of the dump, too.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
     try:
-        listed_there = fs.ls(folder, detail=True, refresh=True)
+        # Names first, which take a tenth of the memory.
+        if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
+            raise Unreadable(
+                f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
+            )
+        listed_there = fs.ls(folder, detail=True)
         entries = [entry for entry in listed_there if not _is_folder(fs, entry)]
     except FileNotFoundError:
         entries = []

@@ -54,7 +54,7 @@ def asset_graph(ui: DagsterUi, page: Page) -> None:
     page.get_by_role("button", name="Save").click()
     page.locator("button:has([aria-label=panel_show_right])").click()
     page.mouse.dblclick(150, 800)  # beside the graph: it is fitted to the page
-    expect(page.get_by_text("100% filled")).to_have_count(4)
+    expect(page.get_by_text("100% filled")).to_have_count(5)
     _take(page, "asset-graph")
 
 

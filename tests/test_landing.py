@@ -201,6 +201,19 @@ def test_one_empty_file_makes_the_day_unreadable_by_its_name(tmp_path: Path, nam
         land(tmp_path, {"a.json": RECORDS, name: b""})
 
 
+def test_a_day_of_more_files_than_can_be_kept_track_of_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "MOST_FILES", 3)
+    (tmp_path / "day1").mkdir()
+    for number in range(3):
+        (tmp_path / "day1" / f"{number}.json").write_text("[]")
+    assert len(find_dump(str(tmp_path), "day1").files) == 3
+    (tmp_path / "day1" / "3.json").write_text("[]")
+    with pytest.raises(Unreadable, match="day1: more than 3 files have landed"):
+        find_dump(str(tmp_path), "day1")
+
+
 def test_the_newest_modification_time_of_the_dump_files_is_the_days(tmp_path: Path) -> None:
     land(tmp_path, {"a.json": RECORDS, "b.json": RECORDS, "c.txt": b"x"}, {})
     times = {"a.json": 1_700_000_000.25, "b.json": 1_600_000_000, "c.txt": 1_800_000_000}
