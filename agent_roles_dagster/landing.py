@@ -105,8 +105,8 @@ def require_landed(landing: str, sync_day: str) -> None:
     fs, root = url_to_fs(landing)
     if not fs.isdir(f"{root}/{sync_day}"):
         raise InvalidSyncDay(
-            f"{sync_day!r} has not landed: there is no such folder under {shown(landing)};"
-            f" {EXPECTED}. {_landed_sentence(landing)}"
+            f"{sync_day!r} has not landed: there is no such folder; {EXPECTED}."
+            f" {_landed_sentence(landing)}"
         )
 
 
@@ -114,7 +114,7 @@ def _landed_sentence(landing: str) -> str:
     days = landed_days(landing)
     last = ", ".join(days[-10:]) if days else "none"
     before = f"{len(days) - 10} earlier ones, " if len(days) > 10 else ""
-    return f"Landed so far: {before}{last}"
+    return f"Landed so far under {shown(landing)}: {before}{last}"
 
 
 def find_dump(landing: str, sync_day: str) -> Dump:
