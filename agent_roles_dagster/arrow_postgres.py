@@ -53,6 +53,12 @@ class ArrowConnection:
             rows, _ = statement.execute_query()
             yield from pa.RecordBatchReader.from_stream(rows)
 
+    def execute(self, statement: str) -> None:
+        """Do what has no rows to show."""
+        with AdbcStatement(self._connection) as prepared:
+            prepared.set_sql_query(statement)
+            prepared.execute_update()
+
     def ingest(self, table: str, rows: pa.Table) -> None:
         """Append the rows to the table, whose columns have the same names."""
         with AdbcStatement(self._connection) as statement:

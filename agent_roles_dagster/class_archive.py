@@ -101,7 +101,6 @@ def _do_what_a_run_does(spark: SparkSession) -> None:
     decided = transform_agent_roles(
         read_roles_raw(spark, "day1", dump.files),
         snapshots,
-        was_staged=True,
         has_next=True,
         partitions=1,
     )

@@ -52,6 +52,7 @@ def connect(url: str) -> Iterator[Connection]:
         newest = "to_regprocedure('agent_role_changes_between(text, text)')"
         if not one(connection, f"SELECT {newest} IS NOT NULL AS there"):
             run_file(connection, "010_schema")
+        _require_one_schema(connection)
         try:
             yield connection
         except psycopg.Error as error:
@@ -60,6 +61,25 @@ def connect(url: str) -> Iterator[Connection]:
             # These may quote a row, with names and addresses.
             told = type(error)(error.diag.message_primary or "PostgreSQL refused")
             raise told.with_traceback(error.__traceback__) from None
+
+
+def _require_one_schema(connection: Connection) -> None:
+    """Refuse to make the days' tables in another schema than the one that has the others.
+
+    Nothing would find them there: neither the next run, nor the lock that makes runs take turns.
+    """
+    place = one(
+        connection,
+        "SELECT relnamespace::REGNAMESPACE::TEXT AS place FROM pg_class"
+        " WHERE oid = to_regclass('agent_role_pending')"
+        " AND relnamespace IS DISTINCT FROM to_regnamespace(quote_ident(current_schema()))",
+    )
+    if place is not None:
+        raise InvalidSetting(
+            f"The tables are in the schema {place}, but the search_path of this connection would"
+            f" make new ones elsewhere. Nothing was changed. Put {place} first, for example by"
+            f" ?options=-csearch_path%3D{place} at the end of AGENT_ROLES_DATABASE_URL"
+        )
 
 
 def _require_url(url: str) -> None:

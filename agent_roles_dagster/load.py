@@ -23,7 +23,8 @@ from agent_roles_dagster.database import Connection, drop_tables, one, run_file
 from agent_roles_dagster.dump import raw_record
 from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Seen
 
-LOAD_TABLES = ("rows", "delta", "errors", "notes", "claims", "day")
+FILLED_TABLES = ("rows", "delta", "errors", "notes")
+LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
 _PREFIX = "agent_roles_load_"
 _ROWS_PER_COPY = 500_000
 _PAGES_PER_TASK = 16_384
@@ -69,7 +70,14 @@ def drop_load_tables(connection: Connection) -> None:
 
 def use_load_tables(connection: Connection, load: Load) -> None:
     """Give this run's tables the names that the publishing SQL files know, in its transaction."""
+    connection.execute(_lock(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
     _rename(connection, load, away=False)
+
+
+def _lock(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
+    """In one order for all: a task that runs though its result is known can't block publishing."""
+    tables = sql.SQL(", ").join(sql.Identifier(load.table(name)) for name in names)
+    return sql.SQL("LOCK TABLE {} IN {} MODE").format(tables, sql.SQL(mode))
 
 
 def _rename(connection: Connection, load: Load, *, away: bool) -> None:
@@ -84,17 +92,27 @@ def read_snapshots(
     connection: Connection,
     url: str,
     snapshots: Mapping[str, SeenAs],
+    changes: Mapping[int, tuple[Seen, Seen]],
     tasks: int,
 ) -> DataFrame:
-    """Staged rows of the given days, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
+    """Staged rows and changes, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
 
     Args:
         snapshots: by sync day, what its rows mean to the day that is being staged.
+        changes: by a day's number, what its changes on record mean: assigned, removed.
     """
     queries = [
         query
         for day, seen_as in snapshots.items()
         for query in _range_queries(connection, f"stg_agent_roles_{day}", seen_as)
+    ]
+    select = sql.SQL(
+        "SELECT agent_id, role_id, CASE change WHEN 'assigned' THEN {} ELSE {} END AS seen"
+        " FROM agent_role_changes WHERE day_no = {}"
+    )
+    queries += [
+        select.format(*map(sql.Literal, (*map(int, seen_as), day_no))).as_string(connection)
+        for day_no, seen_as in changes.items()
     ]
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -147,6 +165,7 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
         partition = 0 if context is None else context.partitionId()
         counts = dict.fromkeys(COUNTS, 0)
         with ArrowConnection(target.url) as connection:
+            connection.execute(_lock(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
             for table in _tables_of(batches):
                 for name, rows in _loadable(table, target, counts):
                     if len(rows):

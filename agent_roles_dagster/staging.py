@@ -131,6 +131,14 @@ class _Neighbours:
         )
         return {day["sync_day"]: seen_as for day, seen_as in days if day is not None}
 
+    def changes(self) -> dict[int, tuple[Seen, Seen]]:
+        """The days, by number, whose changes may be others now, and what these are called."""
+        days = (
+            (self.old, (Seen.KNOWN_ASSIGNED, Seen.KNOWN_REMOVED)),
+            (self.next, (Seen.NEXT_KNOWN_ASSIGNED, Seen.NEXT_KNOWN_REMOVED)),
+        )
+        return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -224,7 +232,7 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, digest, observed_at, pruned_at, assigned, removed,"
+            "SELECT sync_day, day_no, digest, observed_at, pruned_at, assigned, removed,"
             " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
             " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
@@ -245,11 +253,12 @@ def _load(
     partitions: int,
 ) -> None:
     raw = read_roles_raw(spark, dump.sync_day, dump.files)
-    snapshots = read_snapshots(spark, connection, target.url, neighbours.snapshots(), tasks)
+    snapshots = read_snapshots(
+        spark, connection, target.url, neighbours.snapshots(), neighbours.changes(), tasks
+    )
     decided = transform_agent_roles(
         raw,
         snapshots,
-        was_staged=neighbours.old is not None,
         has_next=neighbours.next is not None,
         partitions=partitions,
     )
@@ -279,6 +288,15 @@ def _checked(
             " raw_roles again, together with what follows"
         )
     counts = loaded_counts(connection, target)
+    previous = neighbours.previous
+    if previous is not None and counts["in_previous"] != previous["assigned"]:
+        raise Pruned(
+            f"{dump.sync_day} can't be staged: the snapshot of {previous['sync_day']}, which it is"
+            f" compared with, has {counts['in_previous']:,} assigned pairs, and had"
+            f" {previous['assigned']:,} when it was staged: somebody changed it. Nothing was"
+            f" changed in any table. Materialise {previous['sync_day']} again, then"
+            f" {dump.sync_day}"
+        )
     raw_rows = sum(file["rows"] for file in files)
     if raw_rows != counts["valid_rows"] + counts["invalid_rows"]:
         raise LostRows(

@@ -26,7 +26,8 @@ class Seen(IntFlag):
     """Where a pair was seen. One number of a few bits, since every row carries it along.
 
     OLD is this day as it was staged before; OLD_OTHER is a status that only somebody else can
-    have written there.
+    have written there. KNOWN and NEXT_KNOWN are the changes that are on record for this day and
+    for the next.
     """
 
     NOWHERE = 0
@@ -37,6 +38,10 @@ class Seen(IntFlag):
     OLD_ASSIGNED = 16
     OLD_REMOVED = 32
     OLD_OTHER = 64
+    KNOWN_ASSIGNED = 128
+    KNOWN_REMOVED = 256
+    NEXT_KNOWN_ASSIGNED = 512
+    NEXT_KNOWN_REMOVED = 1024
     OLD = OLD_ASSIGNED | OLD_REMOVED | OLD_OTHER
 
 
@@ -58,15 +63,15 @@ def read_roles_raw(spark: SparkSession, sync_day: str, files: Sequence[DumpFile]
 
 
 def transform_agent_roles(
-    raw: DataFrame, snapshots: DataFrame, *, was_staged: bool, has_next: bool, partitions: int
+    raw: DataFrame, snapshots: DataFrame, *, has_next: bool, partitions: int
 ) -> DataFrame:
     """Validate, deduplicate, and detect assignments and removals, in one pass and one shuffle.
 
     Args:
         raw: the day's raw rows.
         snapshots: staged rows of the previous day, of this day as it was staged before, and of
-            the next day (`SNAPSHOT_SCHEMA`; `seen` is a `Seen`).
-        was_staged: whether the day was staged before.
+            the next day, and the changes on record for this day and the next (`SNAPSHOT_SCHEMA`;
+            `seen` is a `Seen`).
         has_next: whether a later day is staged.
         partitions: into how many the pairs are shuffled.
 
@@ -79,7 +84,7 @@ def transform_agent_roles(
         stage: the status to stage for the day, null where nothing is to be added.
         unstage: whether what was staged for the day must go.
         change: what the day changes against the previous one: assigned, removed or null.
-        is_changed: whether `change` differs from what it was before this run.
+        is_changed: whether `change` differs from what is on record.
         next_stage: whether the next staged day gets a removal that it did not have.
         next_unstage, next_change, next_is_changed: as above, for the next staged day.
     """
@@ -97,7 +102,7 @@ def transform_agent_roles(
             F.sum("old_rows").alias("old_rows"),
         )
     )
-    return _decided(grouped, was_staged=was_staged, has_next=has_next)
+    return _decided(grouped, has_next=has_next)
 
 
 _KEYS = ("agent_id", "role_id", "refused")
@@ -147,7 +152,7 @@ def _old_rows_counted(snapshots: DataFrame) -> DataFrame:
     )
 
 
-def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFrame:
+def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
     in_day, in_previous = _has("seen", Seen.IN_DAY), _has("seen", Seen.IN_PREVIOUS)
     next_assigned = _has("seen", Seen.NEXT_ASSIGNED)
     next_removed = _has("seen", Seen.NEXT_REMOVED)
@@ -159,14 +164,11 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
     is_kept = (F.col("old_rows") == 1) & F.when(in_day, old_assigned).otherwise(
         in_previous & old_removed
     )
-    # The next day was compared with this day, or, if it was not staged, with the previous one.
-    old_in_day = old_assigned if was_staged else in_previous
-    old_change = _change(old_in_day, in_previous) if was_staged else F.lit(None).cast("string")
     change = _change(in_day, in_previous)
     next_change = _change(next_assigned, in_day)
-    old_next_change = F.when(next_assigned & ~old_in_day, ASSIGNED).when(next_removed, REMOVED)
-    # What a corrected day adds or takes away is compared anew, whatever the changes say of it.
-    is_mended = F.lit(was_staged) & ~is_kept & (status.isNotNull() | has_old)
+    # What is on record, not what the staged rows would have said: somebody may have changed them.
+    known = _status("seen", Seen.KNOWN_ASSIGNED, Seen.KNOWN_REMOVED)
+    next_known = _status("seen", Seen.NEXT_KNOWN_ASSIGNED, Seen.NEXT_KNOWN_REMOVED)
     is_pair = F.col("refused").isNull()
     removed_next = next_change.eqNullSafe(REMOVED)
     return grouped.select(
@@ -177,13 +179,13 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
         F.when(is_pair & ~is_kept, status).alias("stage"),
         (is_pair & has_old & ~is_kept).alias("unstage"),
         change.alias("change"),
-        (is_pair & (~change.eqNullSafe(old_change) | is_mended)).alias("is_changed"),
+        (is_pair & ~change.eqNullSafe(known)).alias("is_changed"),
         *(
             (F.lit(has_next) & is_pair & flag).alias(name)
             for name, flag in (
                 ("next_stage", removed_next & ~next_removed),
                 ("next_unstage", next_removed & ~removed_next),
-                ("next_is_changed", ~next_change.eqNullSafe(old_next_change)),
+                ("next_is_changed", ~next_change.eqNullSafe(next_known)),
             )
         ),
         next_change.alias("next_change"),
@@ -192,6 +194,10 @@ def _decided(grouped: DataFrame, *, was_staged: bool, has_next: bool) -> DataFra
 
 def _has(seen: str, flag: Seen) -> Column:
     return F.col(seen).bitwiseAND(int(flag)) != 0
+
+
+def _status(seen: str, assigned: Seen, removed: Seen) -> Column:
+    return F.when(_has(seen, assigned), ASSIGNED).when(_has(seen, removed), REMOVED)
 
 
 def _change(now: Column, before: Column) -> Column:

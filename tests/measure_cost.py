@@ -7,6 +7,7 @@ while the day is published and applied. Work that grows with the tables, or with
 staged days, shows as a column that grows faster than the change.
 """
 
+import itertools
 import json
 import random
 import shutil
@@ -52,7 +53,7 @@ def main(url: str, landing: Path) -> None:
 
     print("| pairs | staged days | changed | table | rows written | pages touched |")
     print("|---|---|---|---|---|---|")
-    for pairs, days in ((10_000, 3), (100_000, 3), (1_000_000, 3), (10_000, 30), (100_000, 30)):
+    for pairs, days in itertools.product((10_000, 100_000, 1_000_000), (3, 30)):
         with psycopg.connect(url) as connection:
             connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         chance = random.Random(1)

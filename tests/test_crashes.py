@@ -122,8 +122,8 @@ def test_a_command_killed_while_it_loads_a_new_day_can_be_run_again(
     print("killed with a new day:", dict(phases))
 
 
-def test_postgresql_killed_in_the_middle_loses_nothing(tmp_path: Path) -> None:
-    home, landing = tmp_path / "home", tmp_path / "admin_roles"
+def test_postgresql_killed_in_the_middle_loses_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    home, landing = tmp_path / "home", pipeline.landing
     env = {
         "AGENT_ROLES_LANDING": str(landing),
         "AGENT_ROLES_HOME": str(home),
@@ -149,7 +149,8 @@ def test_postgresql_killed_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     # Or it tried again, with a server that it started anew.
     assert not failed or tables(running_server(home)) == before
     _complete(env, tmp_path, "day1")
-    assert tables(running_server(home)) != before
+    assert pipeline.run("day1").success
+    assert tables(running_server(home)) == tables(pipeline.database) != before
 
 
 def _chance(name: str) -> random.Random:

@@ -95,7 +95,7 @@ def test_a_landed_day_is_not_refused_though_it_is_empty(tmp_path: Path) -> None:
 
 def test_a_file_is_no_landed_day(tmp_path: Path) -> None:
     (tmp_path / "day1").write_text("a file")
-    with pytest.raises(InvalidSyncDay, match="Landed so far under .*: none"):
+    with pytest.raises(InvalidSyncDay, match=r"Landed so far under .*: none"):
         require_landed(str(tmp_path), "day1")
 
 

@@ -16,7 +16,7 @@ import pytest
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
-from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
@@ -232,6 +232,12 @@ def test_pairs_that_changed_and_changed_back_before_they_were_applied_are_not_wr
     assert pipeline.rows(query) == before
 
 
+READ_IN_FULL = """
+    SELECT relname, seq_tup_read FROM pg_stat_user_tables
+    WHERE relname IN ('agent_role_mapping', 'agent_role_changes')
+"""
+
+
 def _pages_touched(pipeline: Pipeline) -> Counter[str]:
     """Pages of the mapping and the history, and of their indexes, that were ever looked at."""
     with psycopg.connect(pipeline.database, autocommit=True) as connection:
@@ -255,7 +261,15 @@ def test_what_a_day_costs_the_mapping_and_the_history_follows_what_it_changes(
 ) -> None:
     pairs = 10_000
     for day, first in (("day1", 0), ("day2", 5)):
-        before = _pages_touched(pipeline) if day == "day2" else Counter()
+        if day == "day2":
+            # So many more that nobody would read them all for a few.
+            pipeline.execute(
+                "INSERT INTO agent_role_changes SELECT n, 99, 1, 'assigned'"
+                " FROM generate_series(1, 300000) AS n;"
+                "INSERT INTO agent_role_mapping SELECT agent_id, role_id, 'assigned'"
+                " FROM agent_role_changes WHERE role_id = 99"
+            )
+            before, read_before = _pages_touched(pipeline), pipeline.rows(READ_IN_FULL)
         _land(pipeline, day, list(range(first, first + pairs)))
         _stage_alone(pipeline, day)
         written = apply_day(pipeline.database, day, "a run", say=print).written
@@ -263,6 +277,7 @@ def test_what_a_day_costs_the_mapping_and_the_history_follows_what_it_changes(
     touched = _pages_touched(pipeline) - before
     assert touched.keys() == {"agent_role_mapping", "agent_role_changes"}
     assert max(touched.values()) < 1_000, touched
+    assert pipeline.rows(READ_IN_FULL) == read_before, "nothing was read from end to end"
 
 
 def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(
@@ -590,6 +605,51 @@ def test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day(
     assert f"the snapshot of {gone}" in _text(result)
     assert "Nothing was changed" in _text(result)
     assert pipeline.rows("SELECT * FROM agent_role_history ORDER BY 1, 2") == before
+
+
+@pytest.mark.parametrize(
+    "damage", ["DROP TABLE stg_agent_roles_day2", "DELETE FROM stg_agent_roles_day2"]
+)
+def test_a_day_is_corrected_though_its_own_rows_are_gone(pipeline: Pipeline, damage: str) -> None:
+    _stage(pipeline, {"day1": [1], "day2": [1, 2, 3], "day3": [1, 2, 3]})
+    pipeline.execute(damage)
+    _stage(pipeline, {"day2": [1, 3, 4]})
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    assert pipeline.rows(query) == [
+        (1, "day1", None),
+        (2, "day3", None),
+        (3, "day2", None),
+        (4, "day2", "day3"),
+    ]
+    query = "SELECT agent_id, status FROM stg_agent_roles WHERE sync_day = %s ORDER BY 1"
+    assigned = [(agent, "assigned") for agent in (1, 2, 3)]
+    assert pipeline.rows(query, "day3") == [*assigned, (4, "removed")]
+
+
+def test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed(pipeline: Pipeline) -> None:
+    """A pair that is not there any more would come as an assignment."""
+    _stage(pipeline, {"day1": [1, 2, 3]})
+    pipeline.execute("DELETE FROM stg_agent_roles WHERE agent_id = 2")
+    _land(pipeline, "day2", [1, 2, 3])
+    result = pipeline.run("day2")
+    assert pipeline.outcome(result) == "pruned"
+    assert "has 2 assigned pairs, and had 3" in _text(result)
+    for day in ("day1", "day2"):
+        assert pipeline.run(day).success, "as the text says"
+    query = "SELECT DISTINCT assigned_on, removed_on FROM agent_role_history"
+    assert pipeline.rows(query) == [("day1", None)]
+
+
+def test_tables_in_another_schema_than_new_ones_would_be_in_are_refused(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE SCHEMA other")
+    with connect(database):
+        pass
+    with (
+        pytest.raises(InvalidSetting, match="The tables are in the schema public, but"),
+        connect(f"{database}&options=-csearch_path%3Dother,public"),
+    ):
+        pass
 
 
 def test_a_day_whose_own_table_is_gone_is_staged_anew(pipeline: Pipeline) -> None:

@@ -14,6 +14,9 @@ TABLES = {
     " FROM agent_role_pipeline_errors",
     "mapping": "SELECT * FROM agent_role_mapping",
     "history": "SELECT * FROM agent_role_history",
+    "days": "SELECT sync_day, day_no, digest, files, observed_at, records, raw_rows, valid_pairs,"
+    " duplicates, invalid_rows, error_rows, assigned, removed, accepted_reason"
+    " FROM agent_role_sync_days",
 }
 Tables = dict[str, list[tuple[Any, ...]]]
 
@@ -44,7 +47,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def tables(database: str) -> Tables:
-    """The four tables' contents without load times and serial ids, read in one snapshot."""
+    """The tables' contents without load times and serial ids, read in one snapshot."""
     with psycopg.connect(database) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         found = {
