@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from http.client import HTTPException
 
 import dagster as dg
 from dagster._core.execution.plan.objects import StepFailureData
@@ -114,7 +115,7 @@ def post(url: str, text: str) -> None:
             return
     except urllib.error.HTTPError as error:
         reason = f"it answered {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = f"it can't be reached ({type(getattr(error, 'reason', error)).__name__})"
     # Without the original, whose text and traceback may name the address.
     raise NotDelivered(

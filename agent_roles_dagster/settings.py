@@ -119,11 +119,27 @@ class Settings:
 def _web_address(env: Mapping[str, str], name: str) -> str | None:
     """An address as it is given; it is not shown if it can't be used, as it is a secret."""
     text = env.get(name) or None
-    if text is not None:
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidSetting(f"{name}: an address that begins with https:// is expected")
+    if text is not None and not _is_web_address(text):
+        raise InvalidSetting(
+            f"{name}: an address that begins with https:// is expected, without a user or a"
+            " password before the host, and without blanks"
+        )
     return text
+
+
+def _is_web_address(text: str) -> bool:
+    if not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and parts.port != 0  # Asking for it raises ValueError if it is no port.
+        )
+    except ValueError:
+        return False
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:

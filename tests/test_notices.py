@@ -100,6 +100,12 @@ def test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said(
     with pytest.raises(NotDelivered, match="can't be reached") as refused:
         post("http://127.0.0.1:1/top-secret", "text")
     assert "secret" not in str(refused.value)
+    hook.answers = 0
+    for url in (hook.url, f"{hook.url}/a b", "http://127.0.0.1:top-secret/"):
+        with pytest.raises(NotDelivered, match="can't be reached") as refused:
+            post(url, "text")
+        assert "secret" not in str(refused.value)
+        assert refused.value.__cause__ is None
 
 
 def test_a_check_that_fails_without_failing_the_run_is_told(

@@ -155,12 +155,25 @@ def test_a_switch_is_on_or_off(text: str) -> None:
         Settings.from_env({"AGENT_ROLES_AUTOMATION": text})
 
 
-@pytest.mark.parametrize("text", ["hooks.example/x", "file:///etc/passwd", "https:///x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hooks.example/x",
+        "file:///etc/passwd",
+        "https:///x",
+        "https://[abc/x",
+        "https://hooks.example:abc/x",
+        "https://user:secret@hooks.example/x",
+        "https://hooks.example/x y",
+        "https://hooks.example/x\n",
+    ],
+)
 def test_a_webhook_is_a_web_address_and_is_not_printed(text: str) -> None:
     with pytest.raises(InvalidSetting) as refused:
         Settings.from_env({"AGENT_ROLES_WEBHOOK_URL": text})
     assert "AGENT_ROLES_WEBHOOK_URL" in str(refused.value)
     assert text not in str(refused.value)
+    assert refused.value.__context__ is None, "nothing of it in the traceback"
 
 
 def test_the_command_line_shows_the_sentence_and_no_traceback() -> None:

@@ -30,6 +30,9 @@ def webhook() -> Iterator[Webhook]:
                 assert self.headers["Content-Type"] == "application/json"
                 assert body.keys() == {"text"}
                 hook.texts.append(body["text"])
+            if hook.answers == 0:  # What no web server answers: the address, bare.
+                self.wfile.write(f"{hook.url}\r\n".encode())
+                return
             self.send_response(hook.answers)
             self.end_headers()
 
