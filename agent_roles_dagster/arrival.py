@@ -74,6 +74,9 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
     Args:
         known: the fingerprint it had when it was last seen complete.
         now: seconds since 1970.
+
+    Raises:
+        OSError: it is there, but can't be looked into.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"

@@ -48,10 +48,15 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         asset_partitions=looked_at,
     )
     now = time.time()
-    landed, landing = {}, []
+    landed, landing, odd = {}, [], []
     for day in looked_at:
         known = reported.get(day, {}).get(DATA_VERSION_TAG)
-        if arrival := look_at(settings.landing, day, known, now):
+        try:
+            arrival = look_at(settings.landing, day, known, now)
+        except OSError as error:  # The other days are not to wait for this one.
+            odd.append(f"{day} can't be looked into ({type(error).__name__})")
+            continue
+        if arrival:
             if arrival.is_complete(now, settings.settle_seconds):
                 landed[day] = arrival.fingerprint
             else:
@@ -60,6 +65,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     context.instance.add_dynamic_partitions(SYNC_DAY, list(landed))
     said = [f"{', '.join(landed)} landed"] if landed else []
     said += [f"{', '.join(landing)} still landing"] if landing else []
+    said += odd
     return dg.SensorResult(
         skip_reason="; ".join(said) or f"Nothing new under {shown(settings.landing)}",
         asset_events=[

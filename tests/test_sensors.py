@@ -162,6 +162,21 @@ def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch
     assert watch.notices() == []
 
 
+def test_a_day_that_cannot_be_looked_into_is_named_and_keeps_no_other_waiting(
+    watch: Watch,
+) -> None:
+    for day in ("day1", "day2", "day3"):
+        watch.land(day, [1])
+    manifest = Path(watch.landing, "day2", "_manifest.json")
+    manifest.unlink()
+    manifest.mkdir()
+    assert watch.notices() == ["day1", "day3"]
+    assert watch.said == "day1, day3 landed; day2 can't be looked into (IsADirectoryError)"
+    manifest.rmdir()
+    watch.land("day2", [1])
+    assert watch.notices() == ["day2"]
+
+
 def test_a_landing_folder_that_is_not_there_yet_has_no_days(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
