@@ -20,14 +20,8 @@ ON_LANDING = (_AT_FIRST & _Condition.missing() & ~_Condition.any_deps_missing())
 )
 
 # In one run with what it depends on, where that is requested: in a run, failed blocking checks
-# stop what follows. Else after somebody ran only that, and its blocking checks passed.
-WITH_UPSTREAM = _Condition.any_deps_match(_Condition.will_be_requested()) | (
-    _Condition.any_deps_updated().since_last_handled()
-    & ~_Condition.any_deps_missing()
-    & ~_Condition.any_deps_in_progress()
-    & ~_Condition.in_progress()
-    & _Condition.all_deps_blocking_checks_passed()
-)
+# stop what follows. Never after somebody ran only that: they may want to look before they go on.
+WITH_UPSTREAM = _Condition.any_deps_match(_Condition.will_be_requested())
 
 
 def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinition:

@@ -16,6 +16,7 @@ import pytest
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.sensors import landed_sync_days
+from tests.conftest import Pipeline
 
 RECORDS = [{"id": 10, "agents": [1, 2]}]
 EVERYTHING = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
@@ -144,6 +145,18 @@ def test_days_that_landed_before_it_was_switched_on_run_if_they_never_did(watch:
     watch.land("day2", [3])
     watch.notices()
     assert watch.launches() == {"day2": EVERYTHING}
+
+
+def test_a_day_that_somebody_staged_to_look_at_it_is_not_applied(pipeline: Pipeline) -> None:
+    watch = Watch(str(pipeline.landing), pipeline.instance)
+    watch.land("day1", [1])
+    watch.notices()
+    assert watch.launches() == {"day1": EVERYTHING}
+    assert watch.launches() == {}
+    staged = pipeline.run("day1", select=",".join(EVERYTHING - {"agent_role_mapping"}))
+    assert staged.success
+    assert watch.launches() == {}
+    assert watch.launches() == {}
 
 
 def test_a_day_that_somebody_registered_runs_when_it_has_landed(watch: Watch) -> None:
