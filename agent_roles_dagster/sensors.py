@@ -22,7 +22,7 @@ from agent_roles_dagster.landing import landed_days, shown
 from agent_roles_dagster.notices import READ, NotDelivered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.sync_days import day_number
+from agent_roles_dagster.sync_days import day_number, is_sync_day
 
 _ENDS: Final = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
@@ -87,6 +87,7 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
     Raises:
         NotDelivered: the webhook takes none.
+        Exception: whatever else kept it from telling anything.
     """
     settings = Settings.from_env()
     # The last event told of each kind, then the newest day, since when, and whether it was told.
@@ -101,10 +102,11 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
                 context.log.warning(text)
                 told += 1
             state.update(after)
-    except NotDelivered as error:
+    except Exception as error:
         if not told:
             raise
-        said = f" {error}"
+        # What was told is kept; the next tick fails if this lasts.
+        said = f" {error if isinstance(error, NotDelivered) else type(error).__name__}"
     return dg.SensorResult(
         skip_reason=f"{told} told.{said}" if told else "Nothing to tell",
         cursor=json.dumps(state),
@@ -124,7 +126,8 @@ def _news(
             ended, limit=_RUNS_AT_ONCE, ascending=True
         ).records:
             yield _of_run(instance, record.run_id), {kind.value: record.storage_id}
-    days = instance.get_dynamic_partitions(SYNC_DAY)
+    # Anybody may register a partition, under any name.
+    days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     day = max(days, key=day_number, default=None)
     if "newest" not in state or state["newest"] != day:
         yield None, {"newest": day, "since": time.time(), "overdue": False}

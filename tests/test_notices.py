@@ -8,7 +8,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from agent_roles_dagster import retries
+from agent_roles_dagster import retries, sensors
 from agent_roles_dagster.assets import landed_dump
 from agent_roles_dagster.notices import NotDelivered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
@@ -193,6 +193,32 @@ def test_a_day_that_is_overdue_is_told_once_until_the_next_has_landed(
     time.sleep(0.01)
     ticks.tick()
     assert [text.split(",")[0] for text in hook.texts[1:]] == ["No day has landed after day11"]
+
+
+def test_a_partition_that_is_no_day_keeps_nothing_from_being_told(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1", "someday"])
+    monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
+    ticks.tick()
+    time.sleep(0.01)
+    assert ticks.tick() == "1 told."
+    assert [text.split(",")[0] for text in hook.texts] == ["No day has landed after day1"]
+
+
+def test_what_was_told_is_not_told_again_whatever_happens_next(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("top-secret")
+
+    monkeypatch.setattr(sensors, "overdue", fail)
+    pipeline.write("day1", {"roles.json": ""})
+    pipeline.run("day1", select="raw_roles")
+    assert ticks.tick() == "1 told. RuntimeError"
+    with pytest.raises(RuntimeError):
+        ticks.tick()
+    assert len(hook.texts) == 1
 
 
 def test_the_limit_of_freshness() -> None:
