@@ -1,5 +1,6 @@
 """PostgreSQL: where it is, how to connect, and the SQL files. What the tables mean is in them."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +22,20 @@ _STAGING_LOCK = "hashtext('agent_roles staging ' || current_schema())"
 _LOCK_TABLES = "LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE"
 # So long a run waits before it says so: autovacuum gives way after a second.
 _SILENCE = "2s"
+# SQLSTATE classes 28 and 3D, which libpq doesn't tell of a connection that was not made. A server
+# that speaks another language counts as one that can't be reached.
+REFUSALS = re.compile(
+    r"FATAL: +(?:.*authentication failed for user|no pg_hba\.conf entry|pg_hba\.conf rejects"
+    r'|role ".*" (?:does not exist|is not permitted)|database ".*" does not exist)'
+)
+
+
+class NotReachable(psycopg.OperationalError):
+    """No connection was made. Its text says why and what to do, and has no password."""
+
+
+class Refused(NotReachable):
+    """The server answered that there is no such database, or none for this user."""
 
 
 def database_url(settings: Settings) -> str:
@@ -36,13 +51,15 @@ def connect(url: str) -> Iterator[Connection]:
 
     Raises:
         InvalidSetting: the URL is none.
-        psycopg.OperationalError: the database can't be reached.
+        Refused: the server does not let this user into this database.
+        NotReachable: no connection was made for any other reason, which may pass.
     """
     _require_url(url)
     try:
         opened = psycopg.connect(url, autocommit=True, row_factory=dict_row)
     except psycopg.OperationalError as error:
-        raise psycopg.OperationalError(
+        kind = Refused if REFUSALS.search(str(error)) else NotReachable
+        raise kind(
             f"{error}. Nothing was changed. AGENT_ROLES_DATABASE_URL says which database is used;"
             " without it, it is the embedded one"
         ) from None

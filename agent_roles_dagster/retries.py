@@ -1,6 +1,7 @@
 """What is worth trying again within a run: a step whose connection to PostgreSQL was lost.
 
-Nothing else is. A step leaves each table as before or as after, so it can be tried again.
+What PostgreSQL calls operational is tried again (a lost connection, no memory left), but not where
+it refuses the user or the database. A step leaves each table as before or as after, so it can be.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import dagster as dg
 import psycopg
+
+from agent_roles_dagster.database import Refused
 
 # A server that is restarted, or fails over, is back within a minute.
 RETRIES = 3
@@ -21,13 +24,15 @@ _R = TypeVar("_R")
 
 
 def retried_if_connection_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The function of an asset or a check, with its step retried after an OperationalError."""
+    """The function of an asset or a check, retried after an OperationalError, if not Refused."""
     if isgeneratorfunction(compute):
 
         @wraps(compute)
         def each(*args: Any, **kwargs: Any) -> Iterator[Any]:
             try:
                 yield from compute(*args, **kwargs)
+            except Refused:
+                raise
             except psycopg.OperationalError as error:
                 raise dg.RetryRequested(RETRIES, SECONDS) from error
 
@@ -37,6 +42,8 @@ def retried_if_connection_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
     def all_at_once(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return compute(*args, **kwargs)
+        except Refused:
+            raise
         except psycopg.OperationalError as error:
             raise dg.RetryRequested(RETRIES, SECONDS) from error
 

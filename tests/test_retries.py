@@ -1,13 +1,14 @@
-"""A lost connection is tried again within the run, and nothing else is."""
+"""A lost connection is tried again within the run, and what the server refuses is not."""
 
 import threading
 import time
+from urllib.parse import urlencode
 
 import dagster as dg
 import psycopg
 import pytest
 
-from agent_roles_dagster import retries
+from agent_roles_dagster import database, retries
 from tests.conftest import Pipeline
 from tests.worlds import write_day
 
@@ -70,6 +71,35 @@ def test_a_database_that_stays_away_fails_the_run(
     result = pipeline.run("day1", select=assets)
     assert not result.success
     assert tried_again(result) == [step] * retries.RETRIES
+
+
+def test_a_server_that_refuses_is_not_asked_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_day(pipeline.landing, "day1", seed=1)
+    there = psycopg.conninfo.conninfo_to_dict(pipeline.database)
+    for wrong in ({"dbname": "nowhere"}, {"user": "nobody"}):
+        url = urlencode({**there, **wrong})
+        monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", f"postgresql://?{url}")
+        for assets in ("agent_role_mapping", "stg_agent_roles,agent_role_pipeline_errors"):
+            result = pipeline.run("day1", select=assets)
+            assert not result.success
+            assert tried_again(result) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ('password authentication failed for user "a"', True),
+        ('no pg_hba.conf entry for host "192.0.2.1", user "a", database "b"', True),
+        ('role "a" is not permitted to log in', True),
+        ("the database system is starting up", False),
+        ("sorry, too many clients already", False),
+        ("terminating connection due to administrator command", False),
+    ],
+)
+def test_a_server_that_is_not_ready_yet_does_not_refuse(said: str, kind: bool) -> None:
+    assert bool(database.REFUSALS.search(f"connection failed: FATAL:  {said}")) is kind
 
 
 def test_a_day_that_is_not_staged_is_not_tried_again(pipeline: Pipeline) -> None:
