@@ -11,9 +11,15 @@ from datetime import timedelta
 from http.client import HTTPException
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.execution.plan.objects import StepFailureData
 
 from agent_roles_dagster import checks
+from agent_roles_dagster.database import NotReachable, Refused
+from agent_roles_dagster.java import JavaNotFound
+from agent_roles_dagster.landing import Unreadable
+from agent_roles_dagster.settings import InvalidSetting
+from agent_roles_dagster.staging import LostRows
 
 _MOST = 3000
 _PATIENCE = 10
@@ -33,6 +39,18 @@ _DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
     )
     for spec in definition.check_specs
 }
+
+
+def _begin(error: type[Exception]) -> str:
+    """How Dagster's record of such an error begins; the error's text follows."""
+    return f"{error.__module__}.{error.__qualname__}: "
+
+
+# The errors whose texts are made to be told.
+_OURS = tuple(
+    map(_begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, Refused, Unreadable))
+)
+_OF_CHECKS = _begin(DagsterAssetCheckFailedError)
 
 
 class NotDelivered(Exception):
@@ -83,10 +101,13 @@ def _failure(what: str, data: StepFailureData) -> Iterator[str]:
         yield f"{what}{kind}: {data.user_failure_data.description}"
         return
     error = data.error
-    while error and error.cause and error.cls_name != "DagsterAssetCheckFailedError":
+    while error and error.cause and not error.message.startswith((*_OURS, _OF_CHECKS)):
         error = error.cause
+    ours = next((name for name in _OURS if error and error.message.startswith(name)), None)
+    if error and ours:
+        yield f"{what}: {error.message.removeprefix(ours).strip()}"
     # The checks have lines of their own.
-    if error is None or error.cls_name != "DagsterAssetCheckFailedError":
+    elif error is None or not error.message.startswith(_OF_CHECKS):
         yield f"{what}: {error.cls_name if error else 'no reason given'}; the run's log has more."
 
 

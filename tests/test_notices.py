@@ -10,6 +10,7 @@ import pytest
 
 from agent_roles_dagster import retries, sensors
 from agent_roles_dagster.assets import landed_dump
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.notices import NotDelivered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.sensors import notices
@@ -122,17 +123,30 @@ def test_a_check_that_fails_without_failing_the_run_is_told(
     assert hook.texts[0] in capfd.readouterr().err, "and in the log"
 
 
-def test_of_an_error_that_is_not_ours_only_the_kind_is_told(
+def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sentence(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "SECONDS", 0)
-    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody:pass@127.0.0.1:1/x")
     pipeline.write("day1", {"roles.json": json.dumps(RECORDS)})
+    with connect(pipeline.database):
+        pipeline.execute("DROP TABLE agent_role_sync_days CASCADE")
+    pipeline.run("day1", select="agent_role_mapping")
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody:pass@127.0.0.1:1/x")
+    pipeline.run("day1", select="agent_role_mapping")
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody:pass@word@host/x")
+    pipeline.run("day1", select="agent_role_mapping")
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", pipeline.database.replace("test_", "no_"))
     pipeline.run("day1", select="agent_role_mapping")
     ticks.tick()
-    assert [text.split("\n")[0] for text in hook.texts] == [
-        "day1: agent_role_mapping failed: OperationalError; the run's log has more."
-    ]
+    other, away, invalid, refused = hook.texts
+    failed = "day1: agent_role_mapping failed: "
+    assert other.startswith(f"{failed}UndefinedTable; the run's log has more.\n")
+    assert away.startswith(f"{failed}connection failed: ")
+    assert "Nothing was changed. AGENT_ROLES_DATABASE_URL says which" in away
+    assert invalid.startswith(f"{failed}AGENT_ROLES_DATABASE_URL is no libpq URL like ")
+    assert refused.startswith(f"{failed}connection failed: ")
+    assert "does not exist. Nothing was changed" in refused
+    assert "pass@" not in away + invalid
 
 
 def test_a_run_whose_process_was_killed_is_told(ticks: Ticks, hook: Webhook) -> None:
