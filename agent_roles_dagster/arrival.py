@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from agent_roles_dagster.landing import MANIFEST
+from agent_roles_dagster.landing import MANIFEST, MOST_FILES
 
 # How many days one look at the landing folder takes in, whatever has landed over the years.
 _NEW, _NEWEST, _OTHERS = 100, 20, 30
@@ -30,7 +30,7 @@ class Arrival:
 
     Attributes:
         fingerprint: of the files' names, sizes and etags, or modification times where there are no
-            etags; 32 hexadecimal digits. Files whose names begin with `.` or `_` do not count, but
+            etags; 32 hexadecimal digits, or a text if there are more than can be staged. Files whose names begin with `.` or `_` do not count, but
             the manifest does.
         changed_at: when something in the folder last changed, in seconds since 1970.
         listed: whether the manifest lists files that are all there, and was written last.
@@ -81,7 +81,11 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
     try:
-        entries = {_name(entry): entry for entry in fs.ls(folder, detail=True, refresh=True)}
+        if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
+            # As it is refused, its files need not be looked at.
+            refused = Arrival("too many files", max(_moments(fs.info(folder)), default=0.0), False)
+            return None if refused.fingerprint == known else refused
+        entries = {_name(entry): entry for entry in fs.ls(folder, detail=True)}
         seen = _fingerprint(entries)
         if seen == known:
             return None

@@ -6,6 +6,9 @@ import shutil
 import time
 from pathlib import Path
 
+import pytest
+
+from agent_roles_dagster import arrival
 from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
@@ -39,9 +42,9 @@ def test_a_day_that_is_gone_does_not_stop_the_turn() -> None:
 
 
 def seen(landing: Path, known: str | None = None) -> Arrival:
-    arrival = look_at(str(landing), "day1", known, time.time())
-    assert arrival is not None
-    return arrival
+    found = look_at(str(landing), "day1", known, time.time())
+    assert found is not None
+    return found
 
 
 def test_any_other_content_is_another_fingerprint_and_the_same_is_not(tmp_path: Path) -> None:
@@ -117,3 +120,17 @@ def test_a_manifest_says_that_all_is_there_only_if_it_lists_files_and_is_no_olde
 
 def test_a_day_that_is_gone_shows_nothing(tmp_path: Path) -> None:
     assert look_at(str(tmp_path), "day1", None, time.time()) is None
+
+
+def test_a_day_of_more_files_than_can_be_staged_is_reported_once_to_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival, "MOST_FILES", 3)
+    (tmp_path / "day1").mkdir()
+    for number in range(4):
+        (tmp_path / "day1" / f"{number}.json").write_text("[]")
+    many = seen(tmp_path)
+    assert many.is_complete(time.time() + 60, settle_seconds=30)
+    assert look_at(str(tmp_path), "day1", many.fingerprint, time.time()) is None
+    (tmp_path / "day1" / "3.json").unlink()
+    assert seen(tmp_path, known=many.fingerprint).fingerprint != many.fingerprint
