@@ -30,8 +30,8 @@ class Arrival:
 
     Attributes:
         fingerprint: of the files' names, sizes and etags, or modification times where there are no
-            etags; 32 hexadecimal digits, or a text if there are more than can be staged. Files whose names begin with `.` or `_` do not count, but
-            the manifest does.
+            etags; 32 hexadecimal digits, or a text if there are more than can be staged. Files
+            whose names begin with `.` or `_` do not count, but the manifest does.
         changed_at: when something in the folder last changed, in seconds since 1970.
         listed: whether the manifest lists files that are all there, and was written last.
     """
