@@ -105,7 +105,6 @@ def _java_options(archive: Path, size: int) -> Iterator[str]:
     if size <= _SMALL:
         # Most of a small day's time is the JVM's start, in which it compiles more than it gains.
         yield "-XX:TieredStopAtLevel=1"
-        yield "-XX:+UseSerialGC"
 
 
 @cache

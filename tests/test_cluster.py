@@ -26,8 +26,8 @@ from tests.spark_cluster import bare_workers, connect_server, standalone_workers
 from tests.worlds import tables
 
 ROOT = Path(__file__).parents[1]
-# Invalid rows, a day that is corrected in between, a day that is held, and text of any kind.
-STORIES = "04-invalid or 09-older or 14-empty or 18-hostile"
+# Invalid rows, a day that is corrected in between, and text of any kind.
+STORIES = "04-invalid or 09-older or 18-hostile"
 
 
 def test_the_stories_end_with_their_tables_over_spark_connect(server: str, tmp_path: Path) -> None:
