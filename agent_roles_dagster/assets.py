@@ -63,6 +63,15 @@ landed_dump = dg.AssetSpec(
     kinds={"json", "file"},
     description="The day's dump as it landed: its files found, verified and sealed by a digest."
     " Nothing is copied.",
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn("agent_id", "JSON", description="Agent ID as it came, if at all"),
+                dg.TableColumn("role_id", "JSON", description="Role ID as it came, if at all"),
+                dg.TableColumn("status", "JSON", description="assigned, removed or absent"),
+            ]
+        )
+    },
 )
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource

@@ -77,21 +77,28 @@ def spark_session(pyspark: LazyPySparkResource, settings: Settings, size: int = 
     else:
         home = java_home(settings.home)
         os.environ["JAVA_HOME"] = str(home)
-        options = driver_options(*_java_options(class_archive(home, settings.home), size))
-        os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         if not settings.is_cluster:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     complete = LazyPySparkResource(spark_config={**pyspark.spark_config, **settings.spark_conf})
-    try:
+    if home is None:
         session: SparkSession = complete.spark_session
-    except PySparkRuntimeError as error:
-        if home is None:
-            raise
-        raise JavaNotFound(
-            f"The Java in {home} does not run Spark; above is what it said. Set JAVA_HOME to the"
-            " folder of a JDK 17 or newer for this machine. Nothing was changed in any table."
-        ) from error
+    else:
+        options = driver_options(*_java_options(class_archive(home, settings.home), size))
+        is_given = "PYSPARK_SUBMIT_ARGS" in os.environ
+        os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
+        try:
+            session = complete.spark_session
+        except PySparkRuntimeError as error:
+            raise JavaNotFound(
+                f"The Java in {home} does not run Spark; above is what it said. Set JAVA_HOME to"
+                " the folder of a JDK 17 or newer for this machine. Nothing was changed in any"
+                " table."
+            ) from error
+        finally:
+            # They are this session's; a process that this one starts makes up its own.
+            if not is_given:
+                del os.environ["PYSPARK_SUBMIT_ARGS"]
     if settings.is_cluster:
         _add_package(session)
     return session

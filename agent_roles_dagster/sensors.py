@@ -17,7 +17,7 @@ from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from agent_roles_dagster.arrival import days_to_look_at, look_at
-from agent_roles_dagster.assets import landed_dump
+from agent_roles_dagster.assets import landed_dump, raw_roles
 from agent_roles_dagster.landing import landed_days, shown
 from agent_roles_dagster.notices import READ, NotDelivered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
@@ -39,8 +39,8 @@ _SECONDS = 30
 def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Compares the landing folder with what was reported before, in the days' order."""
     settings = Settings.from_env()
-    registered = context.instance.get_dynamic_partitions(SYNC_DAY)
     days = landed_days(settings.landing)
+    registered = _without_those_gone(context.instance, days)
     looked_at, last = days_to_look_at(days, registered, context.cursor)
     reported = context.instance.event_log_storage.get_latest_tags_by_partition(
         landed_dump.key,
@@ -51,7 +51,8 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     now = time.time()
     landed, landing, odd = {}, [], []
     for day in looked_at:
-        known = reported.get(day, {}).get(DATA_VERSION_TAG)
+        # One that is not registered, or not any more, is new, whatever was reported once.
+        known = reported.get(day, {}).get(DATA_VERSION_TAG) if day in registered else None
         try:
             arrival = look_at(settings.landing, day, known, now)
         except OSError as error:  # The other days are not to wait for this one.
@@ -75,6 +76,18 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         ],
         cursor=last,
     )
+
+
+def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[str]:
+    """The registered days, less those whose folders are gone, if they were never run."""
+    registered = set(instance.get_dynamic_partitions(SYNC_DAY))
+    # If there is none at all, it is rather the landing folder that is not there just now.
+    gone = registered.difference(days) if days else set()
+    if gone:
+        gone -= instance.get_materialized_partitions(raw_roles.key)
+    for day in gone:
+        instance.delete_dynamic_partition(SYNC_DAY, day)
+    return registered - gone
 
 
 @dg.sensor(

@@ -1,6 +1,6 @@
 """Runs at the same time, in processes of their own, wait for each other and end as in order.
 
-`AGENT_ROLES_TEST_PROCESSES` says how many days run at once (4 if not set).
+`AGENT_ROLES_TEST_PROCESSES` says how many days run at once (3 if not set).
 """
 
 import os
@@ -11,7 +11,7 @@ from tests.conftest import Pipeline
 from tests.processes import killed_at_the_end, start
 from tests.worlds import tables, write_day
 
-PROCESSES = int(os.environ.get("AGENT_ROLES_TEST_PROCESSES", "4"))
+PROCESSES = int(os.environ.get("AGENT_ROLES_TEST_PROCESSES", "3"))
 
 
 def test_days_run_at_once_in_random_order_end_as_one_after_the_other(

@@ -5,6 +5,7 @@ The runs themselves, by the real daemon, are `test_automation`'s.
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,21 @@ def test_a_day_that_somebody_registered_runs_when_it_has_landed(watch: Watch) ->
     watch.land("day1", [1])
     assert watch.notices() == ["day1"]
     assert watch.launches() == {"day1": EVERYTHING}
+
+
+def test_a_day_whose_folder_is_gone_is_offered_no_more_unless_it_was_run(watch: Watch) -> None:
+    for day in ("day1", "day2", "day3"):
+        watch.land(day, [1])
+    assert watch.notices() == ["day1", "day2", "day3"]
+    ran = dg.AssetMaterialization("raw_roles", partition="day2")
+    watch.instance.report_runless_asset_event(ran)
+    for day in ("day2", "day3"):
+        shutil.rmtree(Path(watch.landing) / day)
+    assert watch.notices() == []
+    assert watch.registered() == ["day1", "day2"]
+    watch.land("day3", [1])
+    assert watch.notices() == ["day3"]
+    assert watch.registered() == ["day1", "day2", "day3"]
 
 
 def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch: Watch) -> None:
