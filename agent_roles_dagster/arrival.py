@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from agent_roles_dagster.landing import MANIFEST, MOST_FILES
+from agent_roles_dagster.landing import MANIFEST, entries_of
 
 # How many days one look at the landing folder takes in, whatever has landed over the years.
 _NEW, _NEWEST, _OTHERS = 100, 20, 30
@@ -81,11 +81,12 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
     try:
-        if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
+        found = entries_of(fs, folder)
+        if found is None:
             # As it is refused, its files need not be looked at.
             refused = Arrival("too many files", max(_moments(fs.info(folder)), default=0.0), False)
             return None if refused.fingerprint == known else refused
-        entries = {_name(entry): entry for entry in fs.ls(folder, detail=True)}
+        entries = {_name(entry): entry for entry in found}
         seen = _fingerprint(entries)
         if seen == known:
             return None

@@ -32,14 +32,18 @@ OWNERS = ["team:access-reviews"]
 _ID = ("agent_id", "BIGINT", "Agent ID"), ("role_id", "BIGINT", "Role ID")
 
 
-def _table(name: str, *columns: tuple[str, str, str]) -> dict[str, object]:
-    """Dagster's standard metadata for a table."""
+def _columns(*columns: tuple[str, str, str]) -> dict[str, object]:
+    """Dagster's standard metadata for columns: name, type, description of each."""
     return {
-        "dagster/table_name": name,
         "dagster/column_schema": dg.TableSchema(
             [dg.TableColumn(column, kind, description=text) for column, kind, text in columns]
-        ),
+        )
     }
+
+
+def _table(name: str, *columns: tuple[str, str, str]) -> dict[str, object]:
+    """Dagster's standard metadata for a table."""
+    return {"dagster/table_name": name, **_columns(*columns)}
 
 
 # Not ours to make: the sensor reports that a day landed, or landed again, which is what the
@@ -63,15 +67,11 @@ landed_dump = dg.AssetSpec(
     kinds={"json", "file"},
     description="The day's dump as it landed: its files found, verified and sealed by a digest."
     " Nothing is copied.",
-    metadata={
-        "dagster/column_schema": dg.TableSchema(
-            [
-                dg.TableColumn("agent_id", "JSON", description="Agent ID as it came, if at all"),
-                dg.TableColumn("role_id", "JSON", description="Role ID as it came, if at all"),
-                dg.TableColumn("status", "JSON", description="assigned, removed or absent"),
-            ]
-        )
-    },
+    metadata=_columns(
+        ("agent_id", "JSON", "Agent ID as it came, if at all"),
+        ("role_id", "JSON", "Role ID as it came, if at all"),
+        ("status", "JSON", "assigned, removed or absent"),
+    ),
 )
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource

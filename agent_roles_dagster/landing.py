@@ -117,6 +117,19 @@ def _landed_sentence(landing: str) -> str:
     return f"Landed so far under {shown(landing)}: {before}{last}"
 
 
+def entries_of(fs: Any, folder: str) -> list[dict[str, Any]] | None:
+    """What is in the day's folder, as fsspec lists it now; None if it is more than `MOST_FILES`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    # Names first, which take a tenth of the memory.
+    if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
+        return None
+    found: list[dict[str, Any]] = fs.ls(folder, detail=True)
+    return found
+
+
 def find_dump(landing: str, sync_day: str) -> Dump:
     """The files of the day's dump and what its manifest says; no dump file is opened.
 
@@ -128,15 +141,14 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
     try:
-        # Names first, which take a tenth of the memory.
-        if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
-            raise Unreadable(
-                f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
-            )
-        listed_there = fs.ls(folder, detail=True)
-        entries = [entry for entry in listed_there if not _is_folder(fs, entry)]
+        found = entries_of(fs, folder)
     except FileNotFoundError:
-        entries = []
+        found = []
+    if found is None:
+        raise Unreadable(
+            f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
+        )
+    entries = [entry for entry in found if not _is_folder(fs, entry)]
     dumped = sorted((e for e in entries if is_dump_file(_name(e))), key=_name)
     if not dumped:
         raise Unreadable(f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed")

@@ -5,6 +5,7 @@ it refuses the user or the database. A step leaves each table as before or as af
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import isgeneratorfunction
 from typing import Any, ParamSpec, TypeVar
@@ -29,22 +30,24 @@ def retried_if_connection_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
 
         @wraps(compute)
         def each(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            try:
+            with _retry():
                 yield from compute(*args, **kwargs)
-            except Refused:
-                raise
-            except psycopg.OperationalError as error:
-                raise dg.RetryRequested(RETRIES, SECONDS) from error
 
         return each  # type: ignore[return-value]
 
     @wraps(compute)
     def all_at_once(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
+        with _retry():
             return compute(*args, **kwargs)
-        except Refused:
-            raise
-        except psycopg.OperationalError as error:
-            raise dg.RetryRequested(RETRIES, SECONDS) from error
 
     return all_at_once
+
+
+@contextmanager
+def _retry() -> Iterator[None]:
+    try:
+        yield
+    except Refused:
+        raise
+    except psycopg.OperationalError as error:
+        raise dg.RetryRequested(RETRIES, SECONDS) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster import arrival
+from agent_roles_dagster import landing
 from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
@@ -125,7 +125,7 @@ def test_a_day_that_is_gone_shows_nothing(tmp_path: Path) -> None:
 def test_a_day_of_more_files_than_can_be_staged_is_reported_once_to_be_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival, "MOST_FILES", 3)
+    monkeypatch.setattr(landing, "MOST_FILES", 3)
     (tmp_path / "day1").mkdir()
     for number in range(4):
         (tmp_path / "day1" / f"{number}.json").write_text("[]")

@@ -15,12 +15,15 @@ from agent_roles_dagster.java import java_home
 
 _INSTALLED = shutil.which("java")
 _SPARK = """
+import os
+
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
 
 settings = Settings.from_env()
 spark = spark_session(spark_resource(settings), settings)
 print(spark.range(10).count(), spark.sparkContext._jvm.System.getProperty("java.home"))
+assert "PYSPARK_SUBMIT_ARGS" not in os.environ, "a process that this one starts makes its own"
 """
 
 

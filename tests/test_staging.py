@@ -12,8 +12,10 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
+from pyspark.sql import SparkSession
 
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
@@ -40,13 +42,23 @@ def _stage(pipeline: Pipeline, days: dict[str, list[Any]]) -> None:
         assert pipeline.run(day).success, day
 
 
-def _stage_alone(pipeline: Pipeline, day: str, say: Callable[[str], None] = print) -> StagedDay:
+def _stage_alone(
+    pipeline: Pipeline,
+    day: str,
+    say: Callable[[str], None] = print,
+    before_loading: Callable[[], object] = lambda: None,
+) -> StagedDay:
     """Stage a landed day, and apply nothing."""
     settings = Settings.from_env()
+
+    def spark(size: int) -> SparkSession:
+        before_loading()
+        return spark_session(spark_resource(settings), settings, size)
+
     return stage_day(
         settings,
         pipeline.database,
-        lambda size: spark_session(spark_resource(settings), settings, size),
+        spark,
         day,
         sealed=None,
         run_id="a run",
@@ -306,6 +318,37 @@ def test_a_run_that_waits_to_publish_says_so_and_then_publishes(pipeline: Pipeli
         assert run.result(30).assigned == 2
     assert said.get().startswith("day2: seconds: waiting")
     assert said.empty()
+
+
+def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publisher(
+    pipeline: Pipeline,
+) -> None:
+    """So one that still runs though its result is known can't deadlock with publishing."""
+    _land(pipeline, "day1", [1, None])
+    with psycopg.connect(pipeline.database) as other, ThreadPoolExecutor(1) as pool:
+
+        def lock_errors() -> None:
+            query = (
+                "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_errors%'"
+            )
+            found = other.execute(query.encode()).fetchone()
+            assert found is not None
+            other.execute(f"LOCK TABLE {found[0]} IN SHARE MODE".encode())
+
+        run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
+        waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
+        while not (pids := pipeline.rows(waiting)):
+            assert not run.done()
+            time.sleep(0.05)
+        held = pipeline.rows(
+            "SELECT substring(relation::REGCLASS::TEXT FROM 'agent_roles_load_([a-z]+)_')"
+            " FROM pg_locks WHERE pid = %s AND granted AND mode = 'RowExclusiveLock'",
+            *pids[0],
+        )
+        before_errors = LOAD_TABLES[: LOAD_TABLES.index("errors")]
+        assert sorted(held) == sorted((name,) for name in before_errors)
+        other.rollback()
+        assert run.result(60).assigned == 1
 
 
 def test_a_corrected_refused_row_is_shown_as_it_came_last(pipeline: Pipeline) -> None:
