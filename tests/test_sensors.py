@@ -182,6 +182,10 @@ def test_a_day_whose_folder_is_gone_is_offered_no_more_unless_it_was_run(watch: 
     watch.land("day3", [1])
     assert watch.notices() == ["day3"]
     assert watch.registered() == ["day1", "day2", "day3"]
+    # Somebody takes one out by hand, whose folder is still there.
+    watch.instance.delete_dynamic_partition(SYNC_DAY, "day3")
+    assert watch.notices() == ["day3"]
+    assert watch.registered() == ["day1", "day2", "day3"]
 
 
 def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch: Watch) -> None:

@@ -309,7 +309,7 @@ def test_a_run_that_waits_to_publish_says_so_and_then_publishes(pipeline: Pipeli
     _stage(pipeline, {"day1": [1]})
     _land(pipeline, "day2", [1, 2])
     said: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with psycopg.connect(pipeline.database) as other, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as other:
         other.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
         run = pool.submit(_stage_alone, pipeline, "day2", said.put)
         assert said.get(timeout=60) == "day2: waiting, since another run is changing the tables"
@@ -325,7 +325,7 @@ def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publish
 ) -> None:
     """So one that still runs though its result is known can't deadlock with publishing."""
     _land(pipeline, "day1", [1, None])
-    with psycopg.connect(pipeline.database) as other, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as other:
 
         def lock_errors() -> None:
             query = (
