@@ -226,6 +226,7 @@ def stage_agent_roles(
             "newly assigned": staged.newly_assigned,
             "removed": staged.removed,
             "removals held": 0,
+            **{f"seconds {phase}": taken for phase, taken in staged.seconds.items()},
             "rows in SQL": _in_psql(
                 "SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=sync_day
             ),

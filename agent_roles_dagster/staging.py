@@ -4,7 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -47,6 +47,7 @@ from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_
 _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
+_PHASES = ("waiting", "starting Spark", "reading and loading", "publishing")
 
 
 class Held(Exception):
@@ -71,7 +72,10 @@ class LostRows(RuntimeError):
 
 @dataclass(frozen=True)
 class StagedDay:
-    """What staging a day came to; the counts are rows or distinct pairs, `content` is JSON."""
+    """What staging a day came to.
+
+    The counts are rows or distinct pairs, `content` is JSON, `seconds` are by phase.
+    """
 
     sync_day: str
     previous_day: str | None
@@ -87,6 +91,7 @@ class StagedDay:
     invalid_rows: int
     assigned: int
     removed: int
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def newly_assigned(self) -> int:
@@ -207,13 +212,11 @@ def stage_day(
                 if not connection.closed and not connection.broken:
                     drop_load_tables(connection)
     marks.append(time.monotonic())
-    taken = (f"{end - start:.1f}" for start, end in pairwise(marks))
-    say(
-        "{}: seconds: waiting {}, starting Spark {}, reading and loading {}, publishing {}".format(
-            sync_day, *taken
-        )
-    )
-    return staged
+    taken = (round(end - start, 1) for start, end in pairwise(marks))
+    seconds = dict(zip(_PHASES, taken, strict=True))
+    said = ", ".join(f"{phase} {seconds[phase]}" for phase in _PHASES)
+    say(f"{sync_day}: seconds: {said}")
+    return replace(staged, seconds=seconds)
 
 
 def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:

@@ -123,3 +123,12 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
     ):
         query = shown.removeprefix("```sql\n").removesuffix(";\n```")
         assert pipeline.rows(query)
+
+
+def test_a_materialisation_says_what_its_seconds_went_into(pipeline: Pipeline) -> None:
+    land(pipeline, "day1", (10, [1]))
+    shown = told(pipeline.run("day1"), "stg_agent_roles")
+    seconds = {name: value for name, value in shown.items() if name.startswith("seconds ")}
+    phases = "waiting", "starting Spark", "reading and loading", "publishing"
+    assert list(seconds) == [f"seconds {phase}" for phase in phases]
+    assert seconds["seconds reading and loading"] > 0
