@@ -25,9 +25,9 @@ SNAPSHOT_SCHEMA = "agent_id bigint, role_id bigint, seen int"
 class Seen(IntFlag):
     """Where a pair was seen. One number of a few bits, since every row carries it along.
 
-    OLD is this day as it was staged before; OLD_OTHER is a status that only somebody else can
-    have written there. KNOWN and NEXT_KNOWN are the changes that are on record for this day and
-    for the next.
+    IN_ROW is a valid row of the day, IN_DAY one that says assigned. OLD is this day as it was
+    staged before; OLD_OTHER is a status that only somebody else can have written there. KNOWN and
+    NEXT_KNOWN are the changes that are on record for this day and for the next.
     """
 
     NOWHERE = 0
@@ -42,6 +42,7 @@ class Seen(IntFlag):
     KNOWN_REMOVED = 256
     NEXT_KNOWN_ASSIGNED = 512
     NEXT_KNOWN_REMOVED = 1024
+    IN_ROW = 2048
     OLD = OLD_ASSIGNED | OLD_REMOVED | OLD_OTHER
 
 
@@ -90,7 +91,7 @@ def transform_agent_roles(
     """
     grouped = (
         _validated(raw)
-        .unionByName(_old_rows_counted(snapshots))
+        .unionByName(_snapshot_rows(snapshots))
         # What was refused is part of the key: it travels through the same shuffle, so that the
         # dump is read once, and many invalid rows of one role are still spread evenly.
         .repartition(partitions, *_KEYS)
@@ -98,8 +99,8 @@ def transform_agent_roles(
         # Numbers only: on anything else Spark would sort instead of hash.
         .agg(
             F.bit_or("seen").alias("seen"),
-            F.sum("valid_rows").alias("valid_rows"),
-            F.sum("old_rows").alias("old_rows"),
+            F.count_if(_has("seen", Seen.IN_ROW)).alias("valid_rows"),
+            F.count_if(_has("seen", Seen.OLD)).alias("old_rows"),
         )
     )
     return _decided(grouped, has_next=has_next)
@@ -129,26 +130,19 @@ def _validated(raw: DataFrame) -> DataFrame:
         "role_id",
         # As one text, which costs the valid rows least.
         F.when(~is_valid, F.to_json(F.struct("kind", "message", "raw"))).alias("refused"),
-        F.when(is_valid & F.col("is_assigned"), int(Seen.IN_DAY))
+        F.when(is_valid & F.col("is_assigned"), int(Seen.IN_ROW | Seen.IN_DAY))
+        .when(is_valid, int(Seen.IN_ROW))
         .otherwise(int(Seen.NOWHERE))
         .alias("seen"),
-        is_valid.cast("int").alias("valid_rows"),
-        F.lit(0).alias("old_rows"),
     )
 
 
-def _old_rows_counted(snapshots: DataFrame) -> DataFrame:
+def _snapshot_rows(snapshots: DataFrame) -> DataFrame:
     """Staged rows in the columns of `_validated`."""
-    is_old = _has("seen", Seen.OLD)
     # Only somebody else can have staged a row without an id; it says nothing of another day.
     has_ids = F.col("agent_id").isNotNull() & F.col("role_id").isNotNull()
-    return snapshots.where(is_old | has_ids).select(
-        "agent_id",
-        "role_id",
-        F.lit(None).cast("string").alias("refused"),
-        "seen",
-        F.lit(0).alias("valid_rows"),
-        is_old.cast("int").alias("old_rows"),
+    return snapshots.where(_has("seen", Seen.OLD) | has_ids).select(
+        "agent_id", "role_id", F.lit(None).cast("string").alias("refused"), "seen"
     )
 
 
