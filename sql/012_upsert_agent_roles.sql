@@ -5,7 +5,7 @@ LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 -- Apart, as its size tells the planner how many they are: ten are looked up, ten million are not.
 CREATE TEMPORARY TABLE agent_role_following ON COMMIT DROP AS
-SELECT DISTINCT
+SELECT
     agent_id,
     role_id
 FROM agent_role_pending;
