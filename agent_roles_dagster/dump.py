@@ -5,6 +5,7 @@ at all carries the broken rule as its `problem`. This is plain Python over bytes
 without Spark, so that it runs in Spark's tasks and in tests alike.
 """
 
+import codecs
 import hashlib
 import json
 import re
@@ -30,7 +31,7 @@ from agent_roles_dagster.landing import DumpFile, Unreadable, hashed, inflate
 # why a file is unreadable ("unreadable"). `agent`, `role` and `status` are JSON texts, null where
 # the key is absent; a text's quotes stay, its escapes are resolved. A row read the fast way has
 # nothing but `agent_id` and `role_id`: both are integers within BIGINT, or texts that are one, and
-# it has no status.
+# its status is absent or assigned. `raw` is null where a row is known to be valid.
 RAW_ROWS = pa.schema(
     [
         ("kind", pa.string()),
@@ -78,8 +79,10 @@ _DIGITS = "-?(?:0|[1-9][0-9]{0,18})"
 _INTEGER = re.compile(f'({_DIGITS})|"({_DIGITS})"'.encode())
 _INTEGER_TEXT = re.compile(_DIGITS)
 _BLANKS = b" \t\r\n"
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 _BOM = b"\xef\xbb\xbf"
-_STATUSES = (None, b'"assigned"', b'"removed"')
+_ASSIGNED = (None, b'"assigned"')
+_STATUSES = (*_ASSIGNED, b'"removed"')
 _BIGINT = range(-(2**63), 2**63)
 
 
@@ -224,8 +227,12 @@ def _texts(chunks: Iterator[bytes], *, are_lines: bool) -> Iterator[bytes]:
 
 
 def _require_utf8(text: bytes) -> None:
+    decoder = _UTF8()
     try:
-        text.decode()
+        # In parts: as one text, it may take four times its bytes.
+        for start in range(0, len(text), _TEXT_PER_BATCH):
+            decoder.decode(text[start : start + _TEXT_PER_BATCH])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
 
@@ -301,8 +308,8 @@ class _Rows:
             yield _batch(length, kind="row", **ids)
         start = text = 0
         for end, row in enumerate(others, start=1):
-            raw = row["raw"]
-            text += len(raw["record"]) + len(raw["entry"] or "")
+            if raw := row["raw"]:
+                text += len(raw["record"]) + len(raw["entry"] or "")
             if text > _TEXT_PER_BATCH or end - start == _ROWS_PER_BATCH or end == len(others):
                 yield pa.RecordBatch.from_pylist(others[start:end], RAW_ROWS)
                 start, text = end, 0
@@ -359,7 +366,7 @@ class _Rows:
     ) -> None:
         """The row of a record that speaks of one pair."""
         agent_id, role_id = _integer(agent), _integer(role)
-        if status is None and agent_id is not None and role_id is not None:
+        if status in _ASSIGNED and agent_id is not None and role_id is not None:
             self._agents.append(agent_id)
             self._roles.append(role_id)
         else:
@@ -434,7 +441,9 @@ class _Rows:
                 "role": _value(role),
                 "status": _value(status),
                 "problem": problem,
-                "raw": {
+                "raw": None
+                if is_valid
+                else {
                     "file": self._file,
                     "record_no": number,
                     "entry_no": entry_no,
@@ -462,7 +471,7 @@ class _Rows:
 def _plain_ids(side: str, listed: bytes) -> "array[int] | None":
     """The list's ids where all are plain: integers within BIGINT, or texts that are one.
 
-    They stand there as they are, or in objects without a status.
+    They stand there as they are, or in objects whose status, if any, is assigned.
     """
     ids: list[int | str]
     try:
@@ -478,7 +487,10 @@ def _plain_ids(side: str, listed: bytes) -> "array[int] | None":
                 ids = [entry.role_id for entry in entries]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if any(entry.status is not msgspec.UNSET for entry in entries):
+        if any(
+            entry.status is not msgspec.UNSET and bytes(entry.status) not in _ASSIGNED
+            for entry in entries
+        ):
             return None
     try:
         return array("q", ids)  # type: ignore[arg-type]

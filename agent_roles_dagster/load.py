@@ -26,7 +26,9 @@ from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Seen
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
 _PREFIX = "agent_roles_load_"
+# Worth a COPY each; refused rows carry their records, so that few of them may be much.
 _ROWS_PER_COPY = 500_000
+_BYTES_PER_COPY = 64 << 20
 _PAGES_PER_TASK = 16_384
 SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
 COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
@@ -162,7 +164,8 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
-        partition = 0 if context is None else context.partitionId()
+        assert context is not None
+        partition = context.partitionId()
         counts = dict.fromkeys(COUNTS, 0)
         with ArrowConnection(target.url) as connection:
             connection.execute(_lock(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
@@ -191,7 +194,10 @@ def _tables_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(map(len, waiting)) >= _ROWS_PER_COPY:
+        if (
+            sum(map(len, waiting)) >= _ROWS_PER_COPY
+            or sum(batch.nbytes for batch in waiting) >= _BYTES_PER_COPY
+        ):
             yield pa.Table.from_batches(waiting)
             waiting = []
     if waiting:
@@ -255,23 +261,23 @@ def _loadable(
 def _refused(refused: pa.Table, counts: dict[str, int]) -> Iterator[tuple[str, pa.Table]]:
     """The errors and the reader's notes; adds to the counts."""
     told = [json.loads(text) for text in refused["refused"].to_pylist()]
-    is_row = pa.array([one["kind"] == "row" for one in told], pa.bool_())
+    is_row = pa.array([each["kind"] == "row" for each in told], pa.bool_())
     invalid = refused.select(["agent_id", "role_id"]).filter(is_row)
-    errors = [one for one in told if one["kind"] == "row"]
-    notes = [one for one in told if one["kind"] != "row"]
+    errors = [each for each in told if each["kind"] == "row"]
+    notes = [each for each in told if each["kind"] != "row"]
     counts["invalid_rows"] += len(errors)
     yield (
         "errors",
         invalid.append_column(
-            "error_message", _texts([one["message"] for one in errors])
-        ).append_column("raw_record", _texts([raw_record(**one["raw"]) for one in errors])),
+            "error_message", _texts([each["message"] for each in errors])
+        ).append_column("raw_record", _texts([raw_record(**each["raw"]) for each in errors])),
     )
     yield (
         "notes",
         pa.table(
             {
-                "kind": _texts([one["kind"] for one in notes]),
-                "note": _texts([one["message"] for one in notes]),
+                "kind": _texts([each["kind"] for each in notes]),
+                "note": _texts([each["message"] for each in notes]),
             }
         ),
     )

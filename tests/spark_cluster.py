@@ -153,7 +153,7 @@ def standalone_workers(
 
 
 @contextmanager
-def connect_server(folder: Path, env: dict[str, str]) -> Iterator[str]:
+def connect_server(folder: Path, env: dict[str, str], master: str = "local[2]") -> Iterator[str]:
     """A Spark Connect server that answers, with two cores of this machine; yields its URL."""
     port = free_port()
     settings = {
@@ -164,7 +164,7 @@ def connect_server(folder: Path, env: dict[str, str]) -> Iterator[str]:
     server = _start(
         folder,
         {**env, "SPARK_LOCAL_IP": "127.0.0.1"},
-        [str(_HOME / "sbin" / "start-connect-server.sh"), "--wait", "--master", "local[2]"]
+        [str(_HOME / "sbin" / "start-connect-server.sh"), "--wait", "--master", master]
         + [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")],
     )
     with killed_at_the_end(server):

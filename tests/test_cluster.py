@@ -6,7 +6,6 @@ not among them: it comes with a job.
 Spark Connect does some of the stories in `tests/cases`; `AGENT_ROLES_TEST_CONNECT=all` does all.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from psycopg import sql
 
 from tests.processes import kill, killed_at_the_end, start
 from tests.spark_cluster import bare_workers, connect_server, standalone_workers
-from tests.worlds import tables
+from tests.worlds import dump_for_several_tasks, tables
 
 ROOT = Path(__file__).parents[1]
 # Invalid rows, a day that is corrected in between, and text of any kind.
@@ -77,8 +76,23 @@ def object_store() -> Iterator[dict[str, str]]:
 def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none(
     database: str, object_store: dict[str, str], class_archive_home: Path, tmp_path: Path
 ) -> None:
-    pairs = _land_for_several_tasks("dumps/admin_roles/day1")
+    store = fsspec.filesystem("s3")
+    for day, agents in ("day1", range(500, 1500)), ("day2", range(1000)):
+        for name, content in dump_for_several_tasks(agents).items():
+            store.pipe_file(f"dumps/admin_roles/{day}/{name}", content)
+        moment = f"2026-01-0{day[-1]}T06:00:00Z"
+        manifest = f'{{"observed_at": "{moment}"}}'.encode()
+        store.pipe_file(f"dumps/admin_roles/{day}/_manifest.json", manifest)
     log = tmp_path / "log"
+    env = {
+        "AGENT_ROLES_HOME": str(class_archive_home),
+        "AGENT_ROLES_LANDING": "s3://dumps/admin_roles",
+        "AGENT_ROLES_DATABASE_URL": database,
+        "AGENT_ROLES_HOLD_SHARE": "1",
+    }
+    before = start("day1", env, log)
+    with killed_at_the_end(before):
+        assert before.wait() == 0, log.read_text()[-3000:]
     conf = {
         "driver__host": "127.0.0.1",
         "shuffle__io__maxRetries": "1",
@@ -86,11 +100,9 @@ def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none
     }
     with standalone_workers(tmp_path, bare_workers(tmp_path / "bare", "s3fs")) as (master, workers):
         process = start(
-            "day1",
+            "day2",
             {
-                "AGENT_ROLES_HOME": str(class_archive_home),
-                "AGENT_ROLES_LANDING": "s3://dumps/admin_roles",
-                "AGENT_ROLES_DATABASE_URL": database,
+                **env,
                 "AGENT_ROLES_SPARK_MASTER": master,
                 **{f"AGENT_ROLES_SPARK_CONF_{name}": value for name, value in conf.items()},
             },
@@ -102,20 +114,12 @@ def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none
     assert process.returncode == 0, log.read_text()[-3000:]
     assert "Lost executor" in log.read_text(), "a worker's tasks had to be done by the other"
     found = tables(database)
-    assert [(agent, role) for agent, role, *_ in found["staging"]] == pairs
-    assert [(agent, role) for agent, role, *_ in found["mapping"]] == pairs
-    assert len(found["errors"]) == 10
-
-
-def _land_for_several_tasks(folder: str) -> list[tuple[int, int]]:
-    """A dump of few pairs that is long enough for two tasks to read it, and five to load it."""
-    store = fsspec.filesystem("s3")
-    pairs = [(agent, role) for role in range(2) for agent in range(1000)]
-    for role in range(2):
-        agents = [agent for agent, its_role in pairs if its_role == role]
-        text = json.dumps([{"id": role, "agents": agents + agents[:10] + ["?"] * 5}])
-        store.pipe_file(f"{folder}/{role}.json", text.encode().ljust(9 << 20))
-    return sorted(pairs, key=repr)
+    held = [(agent, role, "assigned") for agent in range(1000) for role in range(2)]
+    gone = [(agent, role, "removed") for agent in range(1000, 1500) for role in range(2)]
+    staged = [row[:3] for row in found["staging"] if row[3] == "day2"]
+    assert sorted(staged) == sorted(held + gone)
+    assert sorted(row[:3] for row in found["mapping"]) == sorted(held + gone)
+    assert len([row for row in found["errors"] if row[0] == "day2"]) == 10
 
 
 def _kill_amid_loading(

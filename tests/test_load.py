@@ -1,31 +1,21 @@
 """Loading by Spark's tasks: a task that is retried or runs twice leaves each row once."""
 
-import json
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import Pipeline
 from tests.processes import killed_at_the_end, start
-from tests.spark_cluster import faults, standalone_cluster
-from tests.worlds import tables
+from tests.spark_cluster import connect_server, faults, standalone_cluster
+from tests.worlds import dump_for_several_tasks, tables
 
-ROLES, AGENTS = 60, 12_000
-
-
-def _land_megabytes(landing: Path) -> int:
-    """A dump that is large enough for several tasks to load it; returns its number of pairs."""
-    folder = landing / "day1"
-    folder.mkdir(parents=True)
-    for role in range(ROLES):
-        agents = [21_000_000_000 + agent for agent in range(AGENTS)]
-        invalid = ["?"] * 5
-        record = {"id": role, "agents": agents + agents[:10] + invalid}
-        (folder / f"{role}.json").write_text(json.dumps([record]))
-    (folder / "_manifest.json").write_text('{"observed_at": "2026-01-01T06:00:00Z"}')
-    return ROLES * AGENTS
+AGENTS = range(1000)
 
 
 def _run(pipeline: Pipeline, tmp_path: Path, env: dict[str, str]) -> None:
+    pipeline.write("day1", dict(dump_for_several_tasks(AGENTS)))
     log = tmp_path / "log"
     process = start(
         "day1",
@@ -47,29 +37,32 @@ def _retried(tmp_path: Path) -> set[str]:
     return {line.split()[0] for line in lines if line.split()[1] != "0"}
 
 
-def _assert_each_row_once(pipeline: Pipeline, pairs: int) -> None:
+def _assert_each_row_once(pipeline: Pipeline) -> None:
+    pairs = {(agent, role) for agent in AGENTS for role in range(2)}
     found = tables(pipeline.database)
-    assert len(found["staging"]) == pairs
-    assert len(set(found["staging"])) == pairs
-    assert len(found["mapping"]) == pairs
-    assert len(found["errors"]) == ROLES * 5
+    for name in ("staging", "mapping"):
+        assert len(found[name]) == len(pairs)
+        assert {row[:2] for row in found[name]} == pairs
+    assert len(found["errors"]) == 10
     assert max(Counter(found["errors"]).values()) == 1
 
 
+@pytest.mark.parametrize("through", ["a session of its own", "Spark Connect"])
 def test_tasks_that_die_after_they_committed_leave_each_row_once(
-    pipeline: Pipeline, tmp_path: Path
+    pipeline: Pipeline, tmp_path: Path, through: str
 ) -> None:
-    pairs = _land_megabytes(pipeline.landing)
     env = faults(tmp_path / "faults", "die")
-    _run(pipeline, tmp_path, {**env, "AGENT_ROLES_SPARK_MASTER": "local[2,4]"})
+    local = "local[2,4]"
+    is_connect = through == "Spark Connect"
+    with connect_server(tmp_path, env, local) if is_connect else nullcontext(local) as master:
+        _run(pipeline, tmp_path, {**env, "AGENT_ROLES_SPARK_MASTER": master})
     assert len(_retried(tmp_path)) >= 3, "several tasks died and were tried again"
-    _assert_each_row_once(pipeline, pairs)
+    _assert_each_row_once(pipeline)
 
 
 def test_tasks_that_run_twice_on_a_cluster_leave_each_row_once(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    pairs = _land_megabytes(pipeline.landing)
     env = faults(tmp_path / "faults", "slow")
     speculation = {
         "AGENT_ROLES_SPARK_CONF_speculation": "true",
@@ -82,4 +75,4 @@ def test_tasks_that_run_twice_on_a_cluster_leave_each_row_once(
     with standalone_cluster(tmp_path, env) as master:
         _run(pipeline, tmp_path, {**env, **speculation, "AGENT_ROLES_SPARK_MASTER": master})
     assert _retried(tmp_path) == {"0"}, "the slow task ran a second time beside the first"
-    _assert_each_row_once(pipeline, pairs)
+    _assert_each_row_once(pipeline)

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from pyspark.sql import SparkSession
 
+from agent_roles_dagster import load
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
@@ -290,6 +291,23 @@ def test_what_a_day_costs_the_mapping_and_the_history_follows_what_it_changes(
     assert touched.keys() == {"agent_role_mapping", "agent_role_changes"}
     assert max(touched.values()) < 1_000, touched
     assert pipeline.rows(READ_IN_FULL) == read_before, "nothing was read from end to end"
+
+
+def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stage(pipeline, {"day1": list(range(2_000))})
+    pages = "SELECT pg_relation_size('stg_agent_roles_day1') / current_setting('block_size')::INT"
+    assert pipeline.rows(pages)[0][0] > 10
+    monkeypatch.setattr(load, "_PAGES_PER_TASK", 1)
+    monkeypatch.setenv("AGENT_ROLES_HOLD_SHARE", "1")
+    _stage(pipeline, {"day2": list(range(1_000, 2_000))})
+    removed = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed' ORDER BY agent_id"
+    assert [agent for (agent,) in pipeline.rows(removed)] == list(range(1_000))
+    # Its own earlier version and its next day are read so, too.
+    before = pipeline.rows(COUNTERS)
+    _stage(pipeline, {"day1": list(range(2_000))})
+    assert pipeline.rows(COUNTERS) == before
 
 
 def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(

@@ -40,6 +40,18 @@ def write_day(
     write_atomically(folder / "_manifest.json", manifest)
 
 
+def dump_for_several_tasks(agents: range) -> dict[str, bytes]:
+    """Files of few pairs that are long enough for two tasks to read them, and five to load them.
+
+    Both the roles 0 and 1 have all the agents, some of them twice, and five invalid ones each.
+    """
+    held = [*agents, *agents[:10], *["?"] * 5]
+    return {
+        f"{role}.json": json.dumps([{"id": role, "agents": held}]).encode().ljust(9 << 20)
+        for role in range(2)
+    }
+
+
 def write_atomically(path: Path, text: str) -> None:
     part = path.with_name(f"_{path.name}.part")
     part.write_text(text)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import psutil
 import psycopg
 
+from tests.processes import kill
+
 _PAUSE = 0.2
 
 
@@ -25,14 +27,21 @@ class Measured:
     wal: int
 
 
-def measure(command: Sequence[str], env: Mapping[str, str], server: str) -> Measured:
+class Failed(RuntimeError):
+    """The command failed, or took too long; with the end of what it printed."""
+
+
+def measure(
+    command: Sequence[str], env: Mapping[str, str], server: str, timeout: float
+) -> Measured:
     """Run the command to its end and measure it.
 
     Args:
         server: URL of the database it works on; its whole server counts as the server.
+        timeout: seconds.
 
     Raises:
-        RuntimeError: the command failed; with the end of what it printed.
+        Failed: no measure of it.
     """
     with psycopg.connect(server, autocommit=True) as connection:
         postmaster = _postmaster(connection)
@@ -40,14 +49,23 @@ def measure(command: Sequence[str], env: Mapping[str, str], server: str) -> Meas
         watch = _Watch(postmaster)
         started = time.monotonic()
         process = subprocess.Popen(
-            command, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            env=dict(env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         watch.start(process.pid)
-        output, _ = process.communicate()
-        wall = time.monotonic() - started
-        watch.stop()
+        try:
+            output, _ = process.communicate(timeout=timeout)
+            wall = time.monotonic() - started
+        except subprocess.TimeoutExpired:
+            kill(process)
+            raise Failed(f"not done after {timeout:.0f} s") from None
+        finally:
+            watch.stop()
         if process.returncode:
-            raise RuntimeError(f"{command} failed:\n{output.decode(errors='replace')[-4000:]}")
+            raise Failed(f"{command} failed:\n{output.decode(errors='replace')[-4000:]}")
         after = _written(connection)
     return Measured(
         wall,
@@ -68,8 +86,10 @@ def _written(connection: psycopg.Connection) -> tuple[int, int]:
     # Backends report their counters when they end, or after a second without work.
     time.sleep(1.5)
     row = connection.execute(
-        "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint,"
-        " (pg_current_wal_lsn() - '0/0')::bigint FROM pg_stat_all_tables"
+        # Of tables that are dropped since, too.
+        "SELECT tup_inserted + tup_updated + tup_deleted,"
+        " (pg_current_wal_lsn() - '0/0')::bigint"
+        " FROM pg_stat_database WHERE datname = current_database()"
     ).fetchone()
     assert row is not None
     return row[0] or 0, row[1]

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pyarrow as pa
@@ -91,7 +92,8 @@ def first_design(day: str, landing: Path, url: str) -> None:
     parts = psycopg.conninfo.conninfo_to_dict(url)
     jdbc = (
         f"jdbc:postgresql://{parts['host']}:{parts.get('port', 5432)}/{parts['dbname']}"
-        f"?user={parts['user']}&reWriteBatchedInserts=true"
+        f"?user={parts['user']}&password={quote(str(parts.get('password', '')))}"
+        "&reWriteBatchedInserts=true"
     )
     spark = (
         SparkSession.builder.master("local[*]")
@@ -127,10 +129,13 @@ def first_design(day: str, landing: Path, url: str) -> None:
         " assigned_at timestamp, removed_at timestamp, PRIMARY KEY (agent_id, role_id))",
         f"DELETE FROM first_staging WHERE sync_day = '{day}'",
     )
+    with psycopg.connect(url) as connection:
+        query = "SELECT coalesce(min(role_id), 0), coalesce(max(role_id), 0) + 1 FROM first_staging"
+        lowest, highest = connection.execute(query).fetchone() or (0, 1)
     before = (
         spark.read.format("jdbc")
         .options(**options)
-        .options(partitionColumn="role_id", lowerBound="1", upperBound="1000")
+        .options(partitionColumn="role_id", lowerBound=lowest, upperBound=highest)
         .options(numPartitions=str(_CORES), fetchsize="10000")
         .load()
         .where((F.col("sync_day") == "day1") & (F.col("status") == "assigned"))
