@@ -76,7 +76,10 @@ def apply_day(
         lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
         counts = run_file(connection, "012_upsert_agent_roles")
-        _begin, _lock, _following, written, deleted, _days, _done, _commit = counts
+        _begin, _lock, written, deleted, _days, followed, _commit = counts
+        if followed:
+            # The planner takes the table's size for the number of pairs that there are to follow.
+            connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         if keep_days:
             _prune(connection, sync_day, keep_days, landed)
         day_rows = one(

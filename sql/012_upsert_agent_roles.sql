@@ -3,13 +3,6 @@ BEGIN;
 
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
--- Apart, as its size tells the planner how many they are: ten are looked up, ten million are not.
-CREATE TEMPORARY TABLE agent_role_following ON COMMIT DROP AS
-SELECT
-    agent_id,
-    role_id
-FROM agent_role_pending;
-
 INSERT INTO agent_role_mapping AS mapping (agent_id, role_id, status, assigned_at, removed_at)
 SELECT
     latest.agent_id,
@@ -24,8 +17,9 @@ FROM (
         max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
         max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
     FROM agent_role_changes AS change
-    INNER JOIN agent_role_following AS following
-        ON change.agent_id = following.agent_id AND change.role_id = following.role_id
+    INNER JOIN
+        (SELECT DISTINCT agent_id, role_id FROM agent_role_pending) AS pending -- noqa: LT09
+        ON change.agent_id = pending.agent_id AND change.role_id = pending.role_id
     GROUP BY change.agent_id, change.role_id
     -- In the order of the mapping's key, whose pages are passed through once then.
     ORDER BY change.agent_id, change.role_id
@@ -42,12 +36,12 @@ WHERE mapping.* IS DISTINCT FROM excluded.*;
 -- A pair of which no staged day says anything any more.
 WITH gone AS MATERIALIZED (
     SELECT
-        following.agent_id,
-        following.role_id
-    FROM agent_role_following AS following
+        pending.agent_id,
+        pending.role_id
+    FROM agent_role_pending AS pending
     WHERE NOT EXISTS (
         SELECT FROM agent_role_changes AS change
-        WHERE change.agent_id = following.agent_id AND change.role_id = following.role_id
+        WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
     )
 )
 

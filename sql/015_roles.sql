@@ -27,8 +27,6 @@ BEGIN
     -- The load tables of each run come and go.
     EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO agent_roles_runner', place);
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO agent_roles_reader', place);
-    -- For the list of pairs that 012 follows; PUBLIC may, too, where nobody revoked it.
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO agent_roles_runner', current_database());
 END $$;
 
 -- It has no password until it is given one.
@@ -60,6 +58,10 @@ DO $$
 DECLARE
     part REGCLASS;
 BEGIN
+    -- VACUUM needs this, or the table itself; without, autovacuum does it a little later.
+    IF current_setting('server_version_num')::INTEGER >= 170000 THEN
+        GRANT MAINTAIN ON agent_role_pending TO agent_roles_runner;
+    END IF;
     -- Attaching a day, and dropping an old one, takes the owner of staging. So that one is the
     -- runner's own, with each day and with what a killed run left.
     FOR part IN

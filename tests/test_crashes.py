@@ -123,8 +123,13 @@ def test_a_command_killed_while_it_loads_a_new_day_can_be_run_again(
     print("killed with a new day:", dict(phases))
 
 
-def test_postgresql_killed_in_the_middle_loses_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_postgresql_killed_in_the_middle_loses_nothing(
+    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
+) -> None:
     home, landing = tmp_path / "home", pipeline.landing
+    home.mkdir()
+    for archive in class_archive_home.glob("*.jsa"):
+        (home / archive.name).hardlink_to(archive)
     env = {
         "AGENT_ROLES_LANDING": str(landing),
         "AGENT_ROLES_HOME": str(home),

@@ -14,7 +14,7 @@ from tests.worlds import dump_for_several_tasks, tables
 AGENTS = range(1000)
 
 
-def _run(pipeline: Pipeline, tmp_path: Path, env: dict[str, str]) -> None:
+def _run(pipeline: Pipeline, tmp_path: Path, home: Path, env: dict[str, str]) -> None:
     pipeline.write("day1", dict(dump_for_several_tasks(AGENTS)))
     log = tmp_path / "log"
     process = start(
@@ -22,6 +22,7 @@ def _run(pipeline: Pipeline, tmp_path: Path, env: dict[str, str]) -> None:
         {
             "AGENT_ROLES_LANDING": str(pipeline.landing),
             "AGENT_ROLES_DATABASE_URL": pipeline.database,
+            "AGENT_ROLES_HOME": str(home),
             **env,
         },
         log,
@@ -49,19 +50,19 @@ def _assert_each_row_once(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize("through", ["a session of its own", "Spark Connect"])
 def test_tasks_that_die_after_they_committed_leave_each_row_once(
-    pipeline: Pipeline, tmp_path: Path, through: str
+    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path, through: str
 ) -> None:
     env = faults(tmp_path / "faults", "die")
     local = "local[2,4]"
     is_connect = through == "Spark Connect"
     with connect_server(tmp_path, env, local) if is_connect else nullcontext(local) as master:
-        _run(pipeline, tmp_path, {**env, "AGENT_ROLES_SPARK_MASTER": master})
+        _run(pipeline, tmp_path, class_archive_home, {**env, "AGENT_ROLES_SPARK_MASTER": master})
     assert len(_retried(tmp_path)) >= 3, "several tasks died and were tried again"
     _assert_each_row_once(pipeline)
 
 
 def test_tasks_that_run_twice_on_a_cluster_leave_each_row_once(
-    pipeline: Pipeline, tmp_path: Path
+    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
 ) -> None:
     env = faults(tmp_path / "faults", "slow")
     speculation = {
@@ -73,6 +74,11 @@ def test_tasks_that_run_twice_on_a_cluster_leave_each_row_once(
         "AGENT_ROLES_SPARK_CONF_driver__host": "127.0.0.1",
     }
     with standalone_cluster(tmp_path, env) as master:
-        _run(pipeline, tmp_path, {**env, **speculation, "AGENT_ROLES_SPARK_MASTER": master})
+        _run(
+            pipeline,
+            tmp_path,
+            class_archive_home,
+            {**env, **speculation, "AGENT_ROLES_SPARK_MASTER": master},
+        )
     assert _retried(tmp_path) == {"0"}, "the slow task ran a second time beside the first"
     _assert_each_row_once(pipeline)
