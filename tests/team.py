@@ -60,7 +60,12 @@ class Team:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=self.home,
-                env={**os.environ, "DAGSTER_HOME": str(self.home), **self.env},
+                env={
+                    **os.environ,
+                    "DAGSTER_HOME": str(self.home),
+                    "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "2",  # as in .deploy
+                    **self.env,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

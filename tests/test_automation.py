@@ -47,7 +47,6 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
             tmp_path / "dagster_home",
             DAGSTER_POSTGRES_URL=instance_database,
             AGENT_ROLES_AUTOMATION="on",
-            DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS="2",
             AGENT_ROLES_LANDING=str(landing),
             AGENT_ROLES_DATABASE_URL=database,
             AGENT_ROLES_WEBHOOK_URL=hook.url,
