@@ -25,6 +25,19 @@ from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.embedded_postgres import running_server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests, which have a timeout of their own, first in both halves of the list.
+
+    xdist gives each of its two processes a half; what is short is shared out best at the end.
+    """
+    marks = {item: item.get_closest_marker("timeout") for item in items}
+    long = [item for item, mark in marks.items() if mark]
+    short = [item for item, mark in marks.items() if not mark]
+    long.sort(key=lambda item: marks[item].args[0], reverse=True)
+    middle = len(items) // 2 - len(long[::2])
+    items[:] = long[::2] + short[:middle] + long[1::2] + short[middle:]
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """URL of a server's maintenance database: the one given, else an embedded one of the tests'."""
