@@ -99,15 +99,17 @@ def read_snapshots(
 ) -> DataFrame:
     """Staged rows and changes, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
 
+    What is small is read by one task, over one connection: these cost more than few rows do.
+
     Args:
         snapshots: by sync day, what its rows mean to the day that is being staged.
         changes: by a day's number, what its changes on record mean: assigned, removed.
     """
-    queries = [
-        query
-        for day, seen_as in snapshots.items()
-        for query in _range_queries(connection, f"stg_agent_roles_{day}", seen_as)
-    ]
+    queries: list[str] = []
+    for day, seen_as in snapshots.items():
+        queries += _range_queries(connection, f"stg_agent_roles_{day}", seen_as)
+    # A day's first range is seldom a whole one.
+    tasks = min(tasks, 1 + max(0, len(queries) - len(snapshots)))
     select = sql.SQL(
         "SELECT agent_id, role_id, CASE change WHEN 'assigned' THEN {} ELSE {} END AS seen"
         " FROM agent_role_changes WHERE day_no = {}"
@@ -125,9 +127,7 @@ def read_snapshots(
 
     if not queries:
         return spark.createDataFrame([], SNAPSHOT_SCHEMA)
-    return spark.range(0, len(queries), 1, min(tasks, len(queries))).mapInArrow(
-        read, SNAPSHOT_SCHEMA
-    )
+    return spark.range(0, len(queries), 1, tasks).mapInArrow(read, SNAPSHOT_SCHEMA)
 
 
 def _range_queries(connection: Connection, partition: str, seen_as: SeenAs) -> list[str]:

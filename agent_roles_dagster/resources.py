@@ -45,6 +45,9 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
         # Notes of where in Python each column was written: a good part of a small day's time.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+        # The plan has one shuffle, whose partitions are counted beforehand: planning the rest anew
+        # after it brings nothing, and is a twelfth of a small day's staging.
+        "spark.sql.adaptive.enabled": "false",
     }
     if not settings.is_connect:  # its server has its own of these
         config |= {

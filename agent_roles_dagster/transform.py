@@ -3,6 +3,7 @@
 DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
 """
 
+import gc
 from collections.abc import Iterator, Sequence
 from enum import IntFlag
 
@@ -55,6 +56,9 @@ def read_roles_raw(spark: SparkSession, sync_day: str, files: Sequence[DumpFile]
     groups = _groups(files)
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        # Spark's worker collects garbage after each task, which took as long as a small task does
+        # while it looked through all modules again.
+        gc.freeze()
         for batch in batches:
             for group in batch.column(0).to_pylist():
                 for file in groups[group]:
