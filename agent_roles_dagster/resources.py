@@ -4,8 +4,11 @@ https://docs.dagster.io/guides/build/external-resources
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,7 +94,8 @@ def spark_session(pyspark: LazyPySparkResource, settings: Settings, size: int = 
         is_given = "PYSPARK_SUBMIT_ARGS" in os.environ
         os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
         try:
-            session = complete.spark_session
+            with _stopped_afterwards():
+                session = complete.spark_session
         except PySparkRuntimeError as error:
             raise JavaNotFound(
                 f"The Java in {home} does not run Spark; above is what it said. Set JAVA_HOME to"
@@ -105,6 +109,31 @@ def spark_session(pyspark: LazyPySparkResource, settings: Settings, size: int = 
     if settings.is_cluster:
         _add_package(session)
     return session
+
+
+@contextmanager
+def _stopped_afterwards() -> Iterator[None]:
+    """SIGTERM and SIGINT take effect once the block has ended.
+
+    A JVM that pyspark is starting knows nothing of its parent's end yet, and would live for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    caught: list[int] = []
+
+    def catch(number: int, _: object) -> None:
+        caught.append(number)
+
+    handlers = {each: signal.signal(each, catch) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            if signal.getsignal(each) is catch:  # pyspark may have put its own in place
+                signal.signal(each, handler)
+        for number in caught:
+            signal.raise_signal(number)
 
 
 def _java_options(archive: Path, size: int) -> Iterator[str]:
