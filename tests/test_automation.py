@@ -1,8 +1,9 @@
-"""The set-up for a team, left alone: what lands is run, what went wrong is told.
+"""The set-up for a team, left alone: what lands is run, what went wrong is told, no secret is.
 
 Which assets the conditions ask for, and when, is in `test_sensors`.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.conftest import empty_database
+from tests.planted import PERSON, files, leaks, tables, with_password
 from tests.team import Team, team
 from tests.webhooks import webhook
 from tests.worlds import write_day
@@ -40,15 +42,17 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
     write_day(landing, "day1", seed=1, clean=True)
     write_day(landing, "day2", seed=2, clean=True)
     write_day(landing, "day3", seed=3, clean=True)
-    (landing / "day3" / "2.json").write_text("")
+    held = [{"id": agent, **PERSON} for agent in range(20)]
+    (landing / "day1" / "2.json").write_text(json.dumps([{"id": 2, "agents": held, **PERSON}]))
+    (landing / "day3" / "2.json").write_text(json.dumps([{"id": 2, **PERSON}])[:-5])
     with (
         webhook() as hook,
         team(
             tmp_path / "dagster_home",
-            DAGSTER_POSTGRES_URL=instance_database,
+            DAGSTER_POSTGRES_URL=with_password(instance_database),
             AGENT_ROLES_AUTOMATION="on",
             AGENT_ROLES_LANDING=str(landing),
-            AGENT_ROLES_DATABASE_URL=database,
+            AGENT_ROLES_DATABASE_URL=with_password(database),
             AGENT_ROLES_WEBHOOK_URL=hook.url,
             AGENT_ROLES_HOME=str(class_archive_home),
             AGENT_ROLES_SPARK_MASTER="local[1]",
@@ -58,7 +62,7 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
         eventually(lambda: applied(database) == ["day1", "day2"], "two applied days", running)
         eventually(lambda: bool(hook.texts), "a notice of the broken day", running)
         [text] = hook.texts
-        assert text.startswith("day3: raw_roles failed (unreadable): day3/2.json: the file is empt")
+        assert "stg_agent_roles failed (unreadable): day3/2.json: not JSON, or cut short" in text
         ended = [("day1", "SUCCESS"), ("day2", "SUCCESS"), ("day3", "FAILURE")]
         eventually(lambda: sorted(running.runs()) == ended, "the runs' ends", running)
 
@@ -68,8 +72,16 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
         )
         eventually(lambda: running.runs()[3:] == [("day3", "SUCCESS")], "its run's end", running)
         assert len(hook.texts) == 1
-    said = running.log()
-    assert "top-secret" not in said
+    written = {
+        "the notice": text,
+        **dict(files(tmp_path)),
+        **dict(tables(database)),
+        **dict(tables(instance_database)),
+    }
+    assert "day3/2.json: not JSON" in written["event_logs"]
+    assert "landed_sync_days" in written["job_ticks"]
+    assert "spark.driver.memory" in written["snapshots"], "what is packed is read"
+    assert leaks(written) == {}
 
 
 def applied(database: str) -> list[str]:

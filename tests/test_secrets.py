@@ -1,10 +1,10 @@
-"""No password and nothing personal is written anywhere but to raw_record, which is made for it."""
+"""No password and nothing personal is written anywhere but to raw_record, which is made for it.
+
+What a team's set-up writes, with its ticks and its instance in PostgreSQL, is in `test_automation`.
+"""
 
 import json
-import sqlite3
-import zlib
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -13,12 +13,9 @@ import pytest
 from agent_roles_dagster.dump import read_file
 from agent_roles_dagster.landing import DumpFile, Unreadable, find_dump, seal
 from tests.conftest import Pipeline
+from tests.planted import PASSWORD, PERSON, PLANTED, files, leaks, tables, with_password
 from tests.processes import killed_at_the_end, start
 
-# Every secret has this word in it, and nothing else does.
-PLANTED = "planted"
-PASSWORD = f"{PLANTED}Pass-1"
-PERSON = {"name": f"{PLANTED} Doe", "email": f"{PLANTED}.doe@example.org", PLANTED: PLANTED}
 INVALID = [None, PLANTED, {"id": PLANTED}, {"id": 3, "status": PLANTED}, PERSON, [PLANTED]]
 
 
@@ -39,8 +36,7 @@ def test_what_runs_write_has_no_secret_in_it(
     pipeline.write("day2", {"a.json": _document(10, *agents)[:-5]})
     pipeline.write("day3", {"a.json": _document(10, *INVALID)})
     pipeline.write("day4", {"a.json": _document(66, *agents, PLANTED)})
-    url = pipeline.database.replace("@", f":{PASSWORD}@", 1)
-    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url)
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", with_password(pipeline.database))
     monkeypatch.setenv("AGENT_ROLES_SPARK_CONF_hadoop__fs__s3a__secret__key", PASSWORD)
     home = tmp_path / "dagster"
     home.mkdir()
@@ -59,54 +55,15 @@ def test_what_runs_write_has_no_secret_in_it(
 
     printed = "".join(capfd.readouterr())
     assert "violates check constraint" in printed
-    written = {**dict(_files(tmp_path)), "printed": printed, **dict(_tables(pipeline))}
+    written = {"printed": printed, **dict(files(tmp_path)), **dict(tables(pipeline.database))}
+    written |= _server_log(pipeline)
     assert any("connection refused" in text.lower() for text in written.values())
     assert any("spark.driver.memory" in text for text in written.values()), "snapshots are unpacked"
     assert PLANTED in written.pop("agent_role_pipeline_errors")
-    leaks = {
-        name: text[max(0, at - 200) : at + 100]
-        for name, text in written.items()
-        if (at := text.lower().find(PLANTED)) >= 0
-    }
-    assert leaks == {}
+    assert leaks(written) == {}
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Everything below the folder but what landed; of a database of Dagster's also each value."""
-    for path in folder.rglob("*"):
-        if not path.is_file() or path.is_relative_to(folder / "admin_roles"):
-            continue
-        yield str(path), path.read_bytes().decode(errors="replace")
-        if path.suffix == ".db":
-            yield f"{path}, values", "\n".join(_values(path))
-
-
-def _values(path: Path) -> Iterator[str]:
-    """Texts and blobs; those that Dagster packed are unpacked."""
-    with closing(sqlite3.connect(path)) as connection:
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
-        ).fetchall()
-        for (table,) in tables:
-            for row in connection.execute(f'SELECT * FROM "{table}"'):
-                for value in row:
-                    if isinstance(value, bytes):
-                        try:
-                            yield zlib.decompress(value).decode()
-                        except (zlib.error, UnicodeDecodeError):
-                            yield value.decode(errors="replace")
-                    else:
-                        yield str(value)
-
-
-def _tables(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    """The pipeline's tables, and what the server logged."""
-    names = pipeline.rows(
-        "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind IN ('r', 'v')"
-        " AND relnamespace = current_schema()::REGNAMESPACE"
-    )
-    for (name,) in names:
-        yield name, "\n".join(row for (row,) in pipeline.rows(f"SELECT {name}::TEXT FROM {name}"))
+def _server_log(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     [[data]] = pipeline.rows("SHOW data_directory")
     if (log := Path(data) / "server.log").exists():
         yield "server.log", log.read_text()

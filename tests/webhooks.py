@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.planted import PLANTED
+
 
 class Webhook:
     """What was posted to it, and what it answers."""
@@ -42,7 +44,7 @@ def webhook() -> Iterator[Webhook]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/top-secret"
+    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/{PLANTED}"
     try:
         yield hook
     finally:
