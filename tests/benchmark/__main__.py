@@ -72,16 +72,17 @@ def _run(given: argparse.Namespace, world: World, folder: Path, results: Results
     env |= {"AGENT_ROLES_DATABASE_URL": url, "PYTHONPATH": os.getcwd()}
     env["JAVA_HOME"] = str(java_home(Settings.from_env().home))
 
-    def timed(who: str, day: str, command: Sequence[str]) -> None:
+    def timed(who: str, day: str, command: Sequence[str]) -> bool:
         # Else the next one would pay for what this one left to be written.
         execute(given.server, "CHECKPOINT")
         try:
             result = measure(command, env, url, given.timeout)
         except Failed as error:
             print(f"  {who} {day}: {error}", file=sys.stderr)
-            return
+            return False
         results[who, day].append(result)
         print(f"  {who} {day}: {result.wall:.1f} s", file=sys.stderr)
+        return True
 
     try:
         if given.sample:
@@ -94,7 +95,8 @@ def _run(given: argparse.Namespace, world: World, folder: Path, results: Results
         world.write(folder)
         env["AGENT_ROLES_LANDING"] = str(folder)
         for day, label in (("day1", "day1"), ("day2", "day2"), ("day2", "day2 again")):
-            timed(OURS, label, [*COMMAND, day])
+            if not timed(OURS, label, [*COMMAND, day]):
+                return  # the floor copies what it staged
         for day in ("day1", "day2") if given.peers else ():
             save_staged(folder, day, url)
         for peer in given.peers:
@@ -107,7 +109,9 @@ def _run(given: argparse.Namespace, world: World, folder: Path, results: Results
 
 def _table(results: Results) -> str:
     """A Markdown table: medians over the runs, and the ratio to the command's day2 or day1."""
-    reference = results.get((OURS, "day2")) or results[OURS, "day1"]
+    reference = results.get((OURS, "day2")) or results.get((OURS, "day1"))
+    if not reference:
+        return "No run ended well."
     unit = statistics.median(result.wall for result in reference)
     lines = [
         "| who | day | wall s | ratio | client CPU s | server CPU s | peak MB | rows | WAL MB |",
