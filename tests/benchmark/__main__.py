@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from agent_roles_dagster.java import java_home
 from agent_roles_dagster.settings import Settings
 from tests.benchmark.measuring import Failed, Measured, measure
-from tests.benchmark.peers import PEERS, execute, save_staged
+from tests.benchmark.peers import JDBC_DRIVER, PEERS, execute, save_staged
 from tests.benchmark.world import World
 from tests.processes import COMMAND
 
@@ -49,6 +49,8 @@ def main() -> None:
     for name, default in vars(World()).items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     given = parser.parse_args()
+    if "first-design" in given.peers and not JDBC_DRIVER.exists():
+        parser.error(f"first-design needs {JDBC_DRIVER}, of Debian's package libpostgresql-jdbc-java")
     world = World(**{name: getattr(given, name) for name in vars(World())})
     results: Results = defaultdict(list)
     for number in range(1, given.runs + 1):
