@@ -50,7 +50,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=type(default), default=default)
     given = parser.parse_args()
     if "first-design" in given.peers and not JDBC_DRIVER.exists():
-        parser.error(f"first-design needs {JDBC_DRIVER}, of Debian's package libpostgresql-jdbc-java")
+        parser.error(f"first-design needs {JDBC_DRIVER} (Debian: libpostgresql-jdbc-java)")
     world = World(**{name: getattr(given, name) for name in vars(World())})
     results: Results = defaultdict(list)
     for number in range(1, given.runs + 1):
