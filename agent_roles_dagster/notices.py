@@ -50,6 +50,7 @@ def _begin(error: type[Exception]) -> str:
 _OURS = tuple(
     map(_begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, Refused, Unreadable))
 )
+DIED = "the run failed outside its steps; its log has more."
 _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
 
 
@@ -68,7 +69,7 @@ def what_went_wrong(sync_day: str, events: Iterable[dg.DagsterEvent]) -> list[st
     lines = [line for event in found for line in _lines(sync_day, event, assets)]
     kinds = {event.event_type for event in found}
     if dg.DagsterEventType.RUN_FAILURE in kinds and dg.DagsterEventType.STEP_FAILURE not in kinds:
-        lines.append(f"{sync_day}: the run failed outside its steps; its log has more.")
+        lines.append(f"{sync_day}: {DIED}")
     return lines
 
 
@@ -123,6 +124,13 @@ def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | 
     )
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would go on as a GET, without the notice."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 def post(url: str, text: str) -> None:
     """Post a notice to a webhook, as the JSON that chat services take: {"text": ...}.
 
@@ -132,7 +140,7 @@ def post(url: str, text: str) -> None:
     body = json.dumps({"text": text[:_MOST]}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE):
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE):
             return
     except urllib.error.HTTPError as error:
         reason = f"it answered {error.code}"

@@ -19,7 +19,14 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 from agent_roles_dagster.arrival import days_to_look_at, look_at
 from agent_roles_dagster.assets import landed_dump, raw_roles
 from agent_roles_dagster.landing import landed_days, shown
-from agent_roles_dagster.notices import READ, NotDelivered, overdue, post, what_went_wrong
+from agent_roles_dagster.notices import (
+    DIED,
+    READ,
+    NotDelivered,
+    overdue,
+    post,
+    what_went_wrong,
+)
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number, is_sync_day
@@ -156,7 +163,7 @@ def _news(
 def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
     """What went wrong in the run, other than in the day's run before it on the same dump."""
     run = instance.get_run_record_by_id(run_id)
-    if run is None or run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
+    if run is None:
         return None
     lines = _lines_of(instance, run)
     if lines and (before := _run_before(instance, run)):
@@ -168,7 +175,11 @@ def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
 def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     entries = instance.all_logs(run.dagster_run.run_id, of_type=READ)
     events = [entry.dagster_event for entry in entries if entry.dagster_event]
-    return what_went_wrong(_day(run), events)
+    lines = what_went_wrong(_day(run), events)
+    if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
+        # Dagster starts it again; only if that was the last time, its death is news.
+        lines = [line for line in lines if not line.endswith(DIED)]
+    return lines
 
 
 def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:

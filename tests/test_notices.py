@@ -161,6 +161,33 @@ def test_a_run_whose_process_was_killed_is_told(ticks: Ticks, hook: Webhook) -> 
     ]
 
 
+def test_a_day_whose_runs_are_all_killed_is_told_once_they_are_not_started_again(
+    ticks: Ticks, hook: Webhook
+) -> None:
+    @dg.job
+    def some_job() -> None: ...
+
+    for will_retry in ("true", "true", "false"):
+        run = ticks.instance.create_run_for_job(
+            some_job,
+            status=dg.DagsterRunStatus.STARTED,
+            tags={"dagster/partition": "day3"},
+        )
+        ticks.instance.report_run_failed(run)
+        ticks.instance.add_run_tags(run.run_id, {"dagster/will_retry": will_retry})
+        assert hook.texts == []
+        ticks.tick()
+    assert hook.texts == [
+        f"day3: the run failed outside its steps; its log has more.\nRun {run.run_id}"
+    ]
+
+
+def test_a_webhook_that_sends_elsewhere_has_not_taken_the_notice(hook: Webhook) -> None:
+    hook.answers = 302
+    with pytest.raises(NotDelivered, match="did not take a notice: it answered 302"):
+        post(hook.url, "text")
+
+
 def test_without_a_webhook_the_log_is_told(
     pipeline: Pipeline, ticks: Ticks, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,12 @@ def webhook() -> Iterator[Webhook]:
                 self.wfile.write(f"{hook.url}\r\n".encode())
                 return
             self.send_response(hook.answers)
+            if 300 <= hook.answers < 400:
+                self.send_header("Location", "/login")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
