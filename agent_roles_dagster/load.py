@@ -30,6 +30,7 @@ _PREFIX = "agent_roles_load_"
 _ROWS_PER_COPY = 500_000
 _BYTES_PER_COPY = 64 << 20
 _PAGES_PER_TASK = 16_384
+_FEW_PAGES = 1_000
 SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
 COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
 
@@ -99,17 +100,20 @@ def read_snapshots(
 ) -> DataFrame:
     """Staged rows and changes, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
 
-    What is small is read by one task, over one connection: these cost more than few rows do.
+    Snapshots of a few pages are read by one task, over one connection: these cost more than that.
 
     Args:
         snapshots: by sync day, what its rows mean to the day that is being staged.
         changes: by a day's number, what its changes on record mean: assigned, removed.
     """
-    queries: list[str] = []
-    for day, seen_as in snapshots.items():
-        queries += _range_queries(connection, f"stg_agent_roles_{day}", seen_as)
-    # A day's first range is seldom a whole one.
-    tasks = min(tasks, 1 + max(0, len(queries) - len(snapshots)))
+    pages = {day: _pages(connection, f"stg_agent_roles_{day}") for day in snapshots}
+    if sum(pages.values()) < _FEW_PAGES:
+        tasks = 1
+    queries = [
+        query
+        for day, seen_as in snapshots.items()
+        for query in _range_queries(connection, f"stg_agent_roles_{day}", pages[day], seen_as)
+    ]
     select = sql.SQL(
         "SELECT agent_id, role_id, CASE change WHEN 'assigned' THEN {} ELSE {} END AS seen"
         " FROM agent_role_changes WHERE day_no = {}"
@@ -127,19 +131,26 @@ def read_snapshots(
 
     if not queries:
         return spark.createDataFrame([], SNAPSHOT_SCHEMA)
-    return spark.range(0, len(queries), 1, tasks).mapInArrow(read, SNAPSHOT_SCHEMA)
+    return spark.range(0, len(queries), 1, min(tasks, len(queries))).mapInArrow(
+        read, SNAPSHOT_SCHEMA
+    )
 
 
-def _range_queries(connection: Connection, partition: str, seen_as: SeenAs) -> list[str]:
-    """Queries that together read the partition, each a range of its pages; none if it is gone."""
+def _pages(connection: Connection, partition: str) -> int:
+    """How many pages the partition has, 0 if it is gone."""
     pages = one(
         connection,
         "SELECT pg_relation_size(to_regclass(quote_ident(%s)))"
         " / current_setting('block_size')::BIGINT",
         (partition,),
     )
-    if pages is None:
-        return []
+    return int(pages or 0)
+
+
+def _range_queries(
+    connection: Connection, partition: str, pages: int, seen_as: SeenAs
+) -> list[str]:
+    """Queries that together read the partition, each a range of its pages; none if it has none."""
     select = sql.SQL(
         "SELECT agent_id, role_id,"
         " CASE status WHEN 'assigned' THEN {} WHEN 'removed' THEN {} ELSE {} END AS seen"
@@ -152,7 +163,7 @@ def _range_queries(connection: Connection, partition: str, seen_as: SeenAs) -> l
             sql.Literal(f"({at},0)"),
             sql.Literal(f"({at + _PAGES_PER_TASK},0)"),
         ).as_string(connection)
-        for at in range(0, max(pages, 1), _PAGES_PER_TASK)
+        for at in range(0, pages, _PAGES_PER_TASK)
     ]
 
 

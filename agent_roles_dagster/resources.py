@@ -113,9 +113,10 @@ def spark_session(pyspark: LazyPySparkResource, settings: Settings, size: int = 
 
 @contextmanager
 def _stopped_afterwards() -> Iterator[None]:
-    """SIGTERM and SIGINT take effect once the block has ended.
+    """The first SIGTERM or SIGINT takes effect once the block has ended, a second one at once.
 
-    A JVM that pyspark is starting knows nothing of its parent's end yet, and would live for ever.
+    pyspark, interrupted, removes the folder in which the JVM is going to say where it listens. The
+    JVM fails at that before it watches for its parent's end, and lives for ever.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
@@ -124,16 +125,22 @@ def _stopped_afterwards() -> Iterator[None]:
 
     def catch(number: int, _: object) -> None:
         caught.append(number)
+        if len(caught) > 1:
+            restore()
+            signal.raise_signal(number)
+
+    def restore() -> None:
+        for each, handler in handlers.items():
+            if signal.getsignal(each) is catch:  # pyspark may have put its own in place
+                signal.signal(each, handler)
 
     handlers = {each: signal.signal(each, catch) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for each, handler in handlers.items():
-            if signal.getsignal(each) is catch:  # pyspark may have put its own in place
-                signal.signal(each, handler)
-        for number in caught:
-            signal.raise_signal(number)
+        restore()
+        if len(caught) == 1:
+            signal.raise_signal(caught[0])
 
 
 def _java_options(archive: Path, size: int) -> Iterator[str]:

@@ -58,7 +58,8 @@ def read_roles_raw(spark: SparkSession, sync_day: str, files: Sequence[DumpFile]
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         # Spark's worker collects garbage after each task, which took as long as a small task does
         # while it looked through all modules again.
-        gc.freeze()
+        if not gc.get_freeze_count():
+            gc.freeze()
         for batch in batches:
             for group in batch.column(0).to_pylist():
                 for file in groups[group]:

@@ -17,6 +17,7 @@ PERSON = {"name": f"{PLANTED} Doe", "email": f"{PLANTED}.doe@example.org", PLANT
 
 def with_password(url: str) -> str:
     """The URL of a server that takes any password, with one."""
+    assert "@" in url
     return url.replace("@", f":{PASSWORD}@", 1)
 
 

@@ -2,7 +2,7 @@
 
 `AGENT_ROLES_TEST_KILLS` says how often the command is killed (60 if not set); for several hundred:
 
-    AGENT_ROLES_TEST_KILLS=300 pytest tests/test_crashes.py -rP --timeout 7200
+    AGENT_ROLES_TEST_KILLS=300 pytest tests/test_crashes.py -rP
 """
 
 import os

@@ -50,15 +50,15 @@ def _assert_each_row_once(pipeline: Pipeline) -> None:
     assert max(Counter(found["errors"]).values()) == 1
 
 
-def test_no_more_tasks_are_connected_at_once_than_the_setting_says(
+def test_no_more_tasks_load_at_once_than_the_setting_says(
     pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
 ) -> None:
     """PostgreSQL refuses this role a connection beyond two tasks' and the run's own."""
     name = f"role_{uuid.uuid4().hex[:12]}"
     pipeline.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 3")
-    pipeline.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {name}")
     url = f"{pipeline.database}&user={name}"
     try:
+        pipeline.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {name}")
         env = {"AGENT_ROLES_SPARK_MASTER": "local[6]", "AGENT_ROLES_CONNECTIONS": "2"}
         _run(replace(pipeline, database=url), tmp_path, class_archive_home, env)
         _assert_each_row_once(pipeline)

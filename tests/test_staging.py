@@ -303,6 +303,7 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     pages = "SELECT pg_relation_size('stg_agent_roles_day1') / current_setting('block_size')::INT"
     assert pipeline.rows(pages)[0][0] > 10
     monkeypatch.setattr(load, "_PAGES_PER_TASK", 1)
+    monkeypatch.setattr(load, "_FEW_PAGES", 0)
     monkeypatch.setenv("AGENT_ROLES_HOLD_SHARE", "1")
     _stage(pipeline, {"day2": list(range(1_000, 2_000))})
     removed = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed' ORDER BY agent_id"

@@ -50,7 +50,7 @@ def webhook() -> Iterator[Webhook]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/{PLANTED}"
+    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/{PLANTED}-secret"
     try:
         yield hook
     finally:
