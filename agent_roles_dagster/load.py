@@ -30,7 +30,7 @@ _PREFIX = "agent_roles_load_"
 _ROWS_PER_COPY = 500_000
 _BYTES_PER_COPY = 64 << 20
 _PAGES_PER_TASK = 16_384
-_FEW_PAGES = 1_000
+_FEW_PAGES = 1_000  # of all snapshots together
 SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
 COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
 

@@ -1,5 +1,6 @@
 """The resources that a run gets."""
 
+import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent_roles_dagster.resources import spark_resource
+from agent_roles_dagster.resources import _stopped_afterwards, spark_resource
 from agent_roles_dagster.settings import Settings
 from tests.processes import killed_at_the_end, sessions, start, stop
 from tests.worlds import write_day
@@ -39,6 +40,28 @@ def test_a_command_that_is_stopped_while_its_jvm_starts_leaves_none_behind(
         assert stop(process, patience=60) == []
     assert process.returncode != 0
     assert "starting Spark" not in (tmp_path / "log").read_text(), "it went on to the day's end"
+
+
+def test_a_second_signal_ends_a_start_that_hangs() -> None:
+    def end(*_: object) -> None:
+        raise InterruptedError
+
+    survived = []
+
+    def start_that_hangs() -> None:
+        with _stopped_afterwards():
+            for number in range(3):
+                signal.raise_signal(signal.SIGTERM)
+                survived.append(number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(InterruptedError):
+            start_that_hangs()
+        assert survived == [0]
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _starts_a_jvm(process: subprocess.Popen[bytes]) -> bool:
