@@ -1,4 +1,6 @@
 -- What the checks on a staged day need to know, from one pass over its partition.
+-- Pairs that are there twice show as fewer distinct hashes than rows, which takes half the time of
+-- grouping tens of millions of pairs; only then they are counted exactly.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 031_check_staging.sql
 SELECT
     day.raw_rows,
@@ -10,34 +12,47 @@ SELECT
     day.error_rows,
     day.pruned_at IS NOT NULL AS is_pruned,
     staged.*,
-    staged.all_rows - staged.pairs AS twice,
+    CASE
+        WHEN staged.rows_with_ids > staged.distinct_hashes
+            THEN (
+                SELECT coalesce(sum(pair.times - 1), 0)::BIGINT
+                FROM (
+                    SELECT count(*) AS times FROM stg_agent_roles
+                    WHERE
+                        sync_day = current_setting('agent_roles.sync_day')
+                        AND agent_id IS NOT NULL
+                        AND role_id IS NOT NULL
+                    GROUP BY agent_id, role_id
+                    HAVING count(*) > 1
+                ) AS pair
+            )
+        ELSE 0
+    END AS twice,
     (
         SELECT count(*) FROM agent_role_pipeline_errors AS refused
         WHERE refused.sync_day = day.sync_day
     ) AS errors_stored
 FROM (
     SELECT
-        coalesce(sum(times), 0)::BIGINT AS all_rows,
-        count(*) AS pairs,
-        coalesce(sum(null_agent_ids), 0)::BIGINT AS null_agent_ids,
-        coalesce(sum(null_role_ids), 0)::BIGINT AS null_role_ids,
-        coalesce(sum(null_statuses), 0)::BIGINT AS null_statuses,
-        coalesce(sum(other_statuses), 0)::BIGINT AS other_statuses,
-        coalesce(sum(assigned), 0)::BIGINT AS assigned_stored,
-        coalesce(sum(removed), 0)::BIGINT AS removed_stored
+        count(*) AS all_rows,
+        count(*) FILTER (WHERE agent_id IS NOT NULL AND role_id IS NOT NULL) AS rows_with_ids,
+        count(DISTINCT pair_hash) AS distinct_hashes,
+        count(*) FILTER (WHERE agent_id IS NULL) AS null_agent_ids,
+        count(*) FILTER (WHERE role_id IS NULL) AS null_role_ids,
+        count(*) FILTER (WHERE status IS NULL) AS null_statuses,
+        count(*) FILTER (WHERE status NOT IN ('assigned', 'removed')) AS other_statuses,
+        count(*) FILTER (WHERE status = 'assigned') AS assigned_stored,
+        count(*) FILTER (WHERE status = 'removed') AS removed_stored
     FROM (
         SELECT
-            count(*) AS times,
-            count(*) FILTER (WHERE agent_id IS NULL) AS null_agent_ids,
-            count(*) FILTER (WHERE role_id IS NULL) AS null_role_ids,
-            count(*) FILTER (WHERE status IS NULL) AS null_statuses,
-            count(*) FILTER (WHERE status NOT IN ('assigned', 'removed')) AS other_statuses,
-            count(*) FILTER (WHERE status = 'assigned') AS assigned,
-            count(*) FILTER (WHERE status = 'removed') AS removed
+            agent_id,
+            role_id,
+            status,
+            -- Null where an id is.
+            hashint8extended(agent_id, hashint8extended(role_id, 0)) AS pair_hash
         FROM stg_agent_roles
         WHERE sync_day = current_setting('agent_roles.sync_day')
-        GROUP BY agent_id, role_id
-    ) AS pair
+    ) AS hashed
 ) AS staged
 CROSS JOIN agent_role_sync_days AS day
 WHERE day.sync_day = current_setting('agent_roles.sync_day');

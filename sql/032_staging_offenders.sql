@@ -35,7 +35,10 @@ FROM (
             ('null_role_ids', pair.role_id IS NULL),
             ('null_statuses', pair.status IS NULL),
             ('other_statuses', pair.status NOT IN ('assigned', 'removed')),
-            ('twice', pair.times_in_all > 1)
+            (
+                'twice',
+                pair.times_in_all > 1 AND pair.agent_id IS NOT NULL AND pair.role_id IS NOT NULL
+            )
         ) AS rule (broken, is_broken)
     WHERE rule.is_broken
 ) AS offender
