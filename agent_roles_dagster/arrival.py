@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from agent_roles_dagster.landing import MANIFEST, entries_of
+from agent_roles_dagster.landing import LONGEST_MANIFEST, MANIFEST, entries_of, is_dump_file
 
 # How many days one look at the landing folder takes in, whatever has landed over the years.
 _NEW, _NEWEST, _OTHERS = 100, 20, 30
@@ -33,7 +33,8 @@ class Arrival:
             etags; 32 hexadecimal digits, or a text if there are more than can be staged. Files
             whose names begin with `.` or `_` do not count, but the manifest does.
         changed_at: when something in the folder last changed, in seconds since 1970.
-        listed: whether the manifest lists files that are all there, and was written last.
+        listed: whether the manifest lists files that are all there, and was written last, after
+            the dump files that it does not list, too.
     """
 
     fingerprint: str
@@ -47,25 +48,23 @@ class Arrival:
 
 def days_to_look_at(
     days: Sequence[str], registered: Iterable[str], last: str | None
-) -> tuple[list[str], str | None]:
-    """Which of the landed days to look into this time, and the last one, for the next time.
+) -> tuple[list[str], list[str]]:
+    """Which of the landed days to look into this time, and which of the others after them.
 
-    They are the first days that are not registered yet, the newest that are, and some of the
+    They are the first days that are not registered yet and the newest that are, and some of the
     others in turn: at most 150 folders are listed, however many days have landed, and each is
     looked into sooner or later.
 
     Args:
         days: the landed days, in their order.
-        last: what the call before returned, None at first.
+        last: the last of the others that was looked into, None at first.
     """
     known = set(registered)
     new = [day for day in days if day not in known][:_NEW]
     old = [day for day in days if day in known]
     others = old[:-_NEWEST]
     start = others.index(last) + 1 if last in others else 0
-    in_turn = others[start : start + _OTHERS]
-    chosen = {*new, *in_turn, *old[-_NEWEST:]}
-    return [day for day in days if day in chosen], in_turn[-1] if in_turn else None
+    return [*new, *old[: -_NEWEST - 1 : -1]], others[start : start + _OTHERS]
 
 
 def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arrival | None:
@@ -76,7 +75,7 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
         now: seconds since 1970.
 
     Raises:
-        OSError: it is there, but can't be looked into.
+        Exception: it is there, but can't be looked into.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
@@ -96,12 +95,15 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
             for moment in _moments(entry)
             if moment < now + _BROKEN_CLOCK
         ]
-        names = _listed(fs, entries)
+        names = set(_listed(fs, entries))
     except FileNotFoundError:  # It is being replaced.
         return None
+    finally:
+        # An object store's listings would be kept for as long as this process lives.
+        fs.invalidate_cache(folder)
     changed = {name: max(_moments(entry), default=now) for name, entry in entries.items()}
-    listed = bool(names) and all(
-        name in entries and changed[name] <= changed[MANIFEST] for name in names
+    listed = bool(names and names <= entries.keys()) and all(
+        changed[name] <= changed[MANIFEST] for name in names.union(filter(is_dump_file, entries))
     )
     return Arrival(seen, max(moments, default=now), listed)
 
@@ -119,7 +121,7 @@ def _fingerprint(entries: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _listed(fs: Any, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The files that the manifest lists; none if it lists none, or can't be read (yet)."""
-    if MANIFEST not in entries:
+    if MANIFEST not in entries or entries[MANIFEST]["size"] > LONGEST_MANIFEST:
         return []
     try:
         manifest = json.loads(fs.cat_file(entries[MANIFEST]["name"]))

@@ -73,6 +73,7 @@ landed_dump = dg.AssetSpec(
         ("status", "JSON", "assigned, removed or absent"),
     ),
 )
+@retried_if_connection_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> dg.MaterializeResult[None]:

@@ -11,7 +11,8 @@ import json
 import re
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from operator import attrgetter
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -25,13 +26,14 @@ from agent_roles_dagster.exact_json import (
     members,
     without,
 )
-from agent_roles_dagster.landing import DumpFile, Unreadable, hashed, inflate
+from agent_roles_dagster.landing import DumpFile, NotRead, Unreadable, hashed, inflate
 
 # One row says that an agent holds a role (kind "row"), or what was read of a file ("file"), or
-# why a file is unreadable ("unreadable"). `agent`, `role` and `status` are JSON texts, null where
-# the key is absent; a text's quotes stay, its escapes are resolved. A row read the fast way has
-# nothing but `agent_id` and `role_id`: both are integers within BIGINT, or texts that are one, and
-# its status is absent or assigned. `raw` is null where a row is known to be valid.
+# why it is no dump ("unreadable") or could not be read ("not read"). `agent`, `role` and `status`
+# are JSON texts, null where the key is absent; a text's quotes stay, its escapes are resolved. A
+# row read the fast way has nothing but `agent_id` and `role_id`: both are integers within BIGINT,
+# or texts that are one, and its status is absent or assigned. `raw` is null where a row is known to
+# be valid.
 RAW_ROWS = pa.schema(
     [
         ("kind", pa.string()),
@@ -69,7 +71,7 @@ MOST_REFUSED = 1 << 30
 
 _ROWS_PER_BATCH = 65_536
 _TEXT_PER_BATCH = 16 << 20
-# So many entries are read the slow way at most because one among them can't be read the fast way.
+# So many entries are looked at one by one at most because one among them is of another kind.
 _FEW = 64
 _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
@@ -86,44 +88,44 @@ _STATUSES = (*_ASSIGNED, b'"removed"')
 _BIGINT = range(-(2**63), 2**63)
 
 
-class _AgentEntry(msgspec.Struct):
+# No struct refers to another object, so that garbage collection need not look at them.
+class _AgentEntry(msgspec.Struct, gc=False):
     id: int | str
-    status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
 
 
-class _RoleEntry(msgspec.Struct):
+class _RoleEntry(msgspec.Struct, gc=False):
     role_id: int | str
-    status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
 
 
 _IDS = msgspec.json.Decoder(list[int | str])
-_AGENT_ENTRIES = msgspec.json.Decoder(list[_AgentEntry])
-_ROLE_ENTRIES = msgspec.json.Decoder(list[_RoleEntry])
+_ENTRIES: dict[str, tuple[msgspec.json.Decoder[list[Any]], Any]] = {
+    "role": (msgspec.json.Decoder(list[_AgentEntry]), attrgetter("id")),
+    "agent": (msgspec.json.Decoder(list[_RoleEntry]), attrgetter("role_id")),
+}
 
 
 def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
-    """The file's raw rows, then one row of kind "file" or, as the last, "unreadable".
+    """The file's raw rows, then one row of kind "file", or "unreadable", or "not read".
 
     The row of kind "file" has in `problem` a JSON object: name, sha256, records, rows.
     """
     name = _text(file.name)
+    where = f"{sync_day}/{name}"
     rows = _Rows(name)
     digest = hashlib.sha256()
     try:
-        with file.open() as stream:
-            chunks = _content(inflate(hashed(stream, digest), file.name))
-            is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
-            for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
-                if rows.is_full:
-                    yield from rows.flush()
+        chunks = _content(inflate(hashed(file, where, digest), file.name))
+        is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
+        for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
+            if rows.is_full:
+                yield from rows.flush()
     except Unreadable as error:
-        yield from rows.flush()
-        yield _note("unreadable", f"{sync_day}/{name}: {error}")
+        yield _note("unreadable", f"{where}: {error}")
         return
-    except Exception as error:
-        # Damaged gzip, a lost connection to the store: whatever it is, the day was not read.
-        yield from rows.flush()
-        yield _note("unreadable", f"{sync_day}/{name}: {type(error).__name__}: {error}")
+    except NotRead as error:
+        yield _note("not read", str(error))
         return
     yield from rows.flush()
     summary = {
@@ -190,12 +192,12 @@ def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
     _require_utf8(text)
     try:
         records = document_records(text)
+        del text
+        for number, record in enumerate(records, start=1):
+            rows.add_record(record, number)
+            yield
     except NotJson as error:
         raise Unreadable(f"not JSON, or cut short ({error})") from error
-    del text
-    for number, record in enumerate(records, start=1):
-        rows.add_record(record, number)
-        yield
 
 
 def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
@@ -387,38 +389,44 @@ class _Rows:
             agent, role = (owner, None) if side == "agent" else (None, owner)
             self._row(agent, role, None, problem, number, record)
             return
-        if self._plain(side, owner, listed):
+        left = self._plain(side, owner, listed)
+        if left == []:
             return
         entries = elements(listed)
-        if not entries:
-            return
-        rest = without(record, key).decode()
+        if left is None:
+            left = []
+            for start in range(0, len(entries), _FEW):
+                few = entries[start : start + _FEW]
+                of_few = self._plain(side, owner, b"[" + b",".join(few) + b"]")
+                left += [start + place for place in (range(len(few)) if of_few is None else of_few)]
+        rest = without(record, key, listed).decode() if left else ""
         first, second = ("id", "agent_id") if side == "role" else ("role_id", "id")
-        for start in range(0, len(entries), _FEW):
-            few = entries[start : start + _FEW]
-            if len(entries) > _FEW and self._plain(side, owner, b"[" + b",".join(few) + b"]"):
+        for place in left:
+            entry = entries[place]
+            if self._plain(side, owner, b"[" + entry + b"]") == []:
                 continue
-            for entry_no, entry in enumerate(few, start=start + 1):
-                if self._plain(side, owner, b"[" + entry + b"]"):
-                    continue
-                other: bytes | None = entry
-                status = None
-                if entry[:1] == b"{":
-                    parts = members(entry)
-                    other = parts.get(first, parts.get(second))
-                    status = parts.get("status")
-                agent, role = (owner, other) if side == "agent" else (other, owner)
-                self._row(agent, role, status, None, number, rest, entry_no, entry)
+            other: bytes | None = entry
+            status = None
+            if entry[:1] == b"{":
+                parts = members(entry)
+                other = parts.get(first, parts.get(second))
+                status = parts.get("status")
+            agent, role = (owner, other) if side == "agent" else (other, owner)
+            self._row(agent, role, status, None, number, rest, place + 1, entry)
 
-    def _plain(self, side: str, owner: bytes | None, listed: bytes) -> bool:
-        """Take a list the fast way; whether that can be done."""
+    def _plain(self, side: str, owner: bytes | None, listed: bytes) -> list[int] | None:
+        """Take of a list what can be taken the fast way.
+
+        Returns: the places of the entries that are left, None if all are.
+        """
         owner_id = _integer(owner)
-        if owner_id is None or (ids := _plain_ids(side, listed)) is None:
-            return False
+        if owner_id is None or (found := _plain_ids(side, listed)) is None:
+            return None
+        ids, left = found
         owners = array("q", [owner_id]) * len(ids)
         self._agents += owners if side == "agent" else ids
         self._roles += ids if side == "agent" else owners
-        return True
+        return left
 
     def _row(
         self,
@@ -468,39 +476,33 @@ class _Rows:
             )
 
 
-def _plain_ids(side: str, listed: bytes) -> "array[int] | None":
-    """The list's ids where all are plain: integers within BIGINT, or texts that are one.
+def _plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None":
+    """The list's plain ids, integers within BIGINT or texts that are one, and what is left.
 
     They stand there as they are, or in objects whose status, if any, is assigned.
+
+    Returns: the ids, and the places of those that are other texts; None if there is anything else.
     """
-    ids: list[int | str]
+    decoder, id_of = _ENTRIES[side]
     try:
         ids = _IDS.decode(listed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            entries: list[Any]
-            if side == "role":
-                entries = _AGENT_ENTRIES.decode(listed)
-                ids = [entry.id for entry in entries]
-            else:
-                entries = _ROLE_ENTRIES.decode(listed)
-                ids = [entry.role_id for entry in entries]
+            ids = list(map(id_of, decoder.decode(listed)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if any(
-            entry.status is not msgspec.UNSET and bytes(entry.status) not in _ASSIGNED
-            for entry in entries
-        ):
-            return None
     try:
-        return array("q", ids)  # type: ignore[arg-type]
+        return array("q", ids), []  # type: ignore[arg-type]
     except OverflowError:
         return None
-    except TypeError:
-        if not all(isinstance(id, int) or _INTEGER_TEXT.fullmatch(id) for id in ids):
-            return None
+    except TypeError:  # There are texts among them.
+        texts = {place: id for place, id in enumerate(ids) if isinstance(id, str)}
+    left = [place for place, text in texts.items() if not _INTEGER_TEXT.fullmatch(text)]
+    if left:
+        others = set(left)
+        ids = [id for place, id in enumerate(ids) if place not in others]
     try:
-        return array("q", map(int, ids))
+        return array("q", map(int, ids)), left
     except OverflowError:
         return None
 

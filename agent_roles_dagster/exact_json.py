@@ -6,6 +6,7 @@ goes through the standard library, which also finds repeated keys.
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import msgspec
@@ -41,9 +42,14 @@ def members(text: bytes) -> dict[str, bytes]:
         return {json.loads(key): value.encode() for key, value in pairs}
 
 
-def without(text: bytes, key: str) -> bytes:
-    """The JSON object's text without the members of that key; all others stay to the letter."""
-    kept = (f"{name}: {value}" for name, value in _split(text.decode(), "{}") if _key(name) != key)
+def without(text: bytes, key: str, value: bytes) -> bytes:
+    """The JSON object's text without the members of that key; all others stay to the letter.
+
+    Args:
+        value: the key's, an array, as `members` has it; so the text is known to be JSON.
+    """
+    parts = _parts(text.decode(), "{}", value.decode())
+    kept = (f"{name}: {value}" for name, value in parts if _key(name) != key)
     return ("{" + ", ".join(kept) + "}").encode()
 
 
@@ -99,25 +105,37 @@ def jsonb_holds(text: str) -> bool:
 
 def _split(text: str, brackets: str) -> list[tuple[str, str]]:
     """(key text or "", value text) of each part of the array or object."""
-    opening, closing = brackets[0], brackets[1]
     at = _skip(text, 0)
-    if text[at : at + 1] != opening:
-        raise NotJson(f"{opening} expected at character {at}")
-    _scanned(text)  # from here on the text is known to be JSON
-    parts = []
-    at = _skip(text, at + 1)
+    if text[at : at + 1] != brackets[0]:
+        raise NotJson(f"{brackets[0]} expected at character {at}")
+    _scanned(text)
+    return list(_parts(text, brackets))
+
+
+def _parts(text: str, brackets: str, known: str = "") -> Iterator[tuple[str, str]]:
+    """As `_split`, of a text that is known to be JSON; an array that is known is passed over."""
+    opening, closing = brackets[0], brackets[1]
+    at = _skip(text, _skip(text, 0) + 1)
     while text[at] != closing:
         key = ""
         if opening == "{":
-            _, end = _SCAN(text, at)
+            end = _end(text, at)
             key = text[at:end]
             at = _skip(text, _skip(text, end) + 1)
-        _, end = _SCAN(text, at)
-        parts.append((key, text[at:end]))
+        # What begins with a whole array is that array.
+        end = at + len(known) if known and text.startswith(known, at) else _end(text, at)
+        yield key, text[at:end]
         at = _skip(text, end)
         if text[at] == ",":
             at = _skip(text, at + 1)
-    return parts
+
+
+def _end(text: str, at: int) -> int:
+    """Where the value that begins there ends."""
+    try:
+        return int(_SCAN(text, at)[1])
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
 
 
 def _scanned(text: str) -> Any:

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -21,6 +22,8 @@ from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, 
 MANIFEST = "_manifest.json"
 # Each takes about a kilobyte of this process, and is a line in the record of the day.
 MOST_FILES = 200_000
+# Twice what lists that many files; it is held in memory as a whole.
+LONGEST_MANIFEST = 64 << 20
 _SUFFIXES = tuple(f".{kind}{gz}" for kind in ("json", "jsonl", "ndjson") for gz in ("", ".gz"))
 _CHUNK = 1 << 20
 # JSON is ten times as long unzipped, seldom fifty times; a bomb is a thousand times as long.
@@ -31,6 +34,31 @@ _BOM = "\ufeff"
 
 class Unreadable(Exception):
     """The day is not a snapshot. Its text names the file and says why."""
+
+
+class NotRead(Exception):
+    """The disk or the store where the day landed does not give it. Its text is for the user."""
+
+
+@contextmanager
+def giving(where: str) -> Iterator[None]:
+    """For what asks the disk or the store, and nothing else.
+
+    Raises:
+        FileNotFoundError: as it comes.
+        NotRead: instead of any other error, since each kind of store has its own.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # Not with the error's own text, which is the library's and may quote anything.
+        raise NotRead(
+            f"{where}: can't be read ({type(error).__name__}). Nothing was changed in any table."
+            " The dump may be whole: once the place where it landed can be reached and read,"
+            " materialise the day again."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -85,7 +113,8 @@ def landed_days(landing: str) -> list[str]:
     """The sync days that have a folder under `landing`, in their order."""
     fs, root = url_to_fs(landing)
     try:
-        entries = fs.ls(root, detail=True, refresh=True)
+        with giving(shown(landing)):
+            entries = fs.ls(root, detail=True, refresh=True)
     except FileNotFoundError:
         return []
     names = (_name(entry) for entry in entries if _is_folder(fs, entry))
@@ -103,7 +132,9 @@ def require_landed(landing: str, sync_day: str) -> None:
     except InvalidSyncDay as error:
         raise InvalidSyncDay(f"{error}. {_landed_sentence(landing)}") from error
     fs, root = url_to_fs(landing)
-    if not fs.isdir(f"{root}/{sync_day}"):
+    with giving(sync_day):
+        is_there = fs.isdir(f"{root}/{sync_day}")
+    if not is_there:
         raise InvalidSyncDay(
             f"{sync_day!r} has not landed: there is no such folder; {EXPECTED}."
             f" {_landed_sentence(landing)}"
@@ -137,11 +168,13 @@ def find_dump(landing: str, sync_day: str) -> Dump:
         Unreadable: no file landed, or too many, a file has no bytes, the manifest is broken, or it
             names files that are not there, or others than dump files that are not what it says.
             Dump files that it does not name are part of the dump, too.
+        NotRead: the folder can't be looked into.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
     try:
-        found = entries_of(fs, folder)
+        with giving(sync_day):
+            found = entries_of(fs, folder)
     except FileNotFoundError:
         found = []
     if found is None:
@@ -156,8 +189,13 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     if empty := next((f for f in files if f.size == 0), None):
         raise Unreadable(f"{sync_day}/{empty.name}: the file is empty")
     manifest: dict[str, Any] = {}
-    if any(_name(e) == MANIFEST for e in entries):
-        manifest = _manifest(f"{sync_day}/{MANIFEST}", fs.cat_file(f"{folder}/{MANIFEST}"))
+    if entry := next((e for e in entries if _name(e) == MANIFEST), None):
+        where = f"{sync_day}/{MANIFEST}"
+        if entry["size"] > LONGEST_MANIFEST:
+            raise Unreadable(f"{where}: it is more than {LONGEST_MANIFEST >> 20} MiB")
+        with giving(where):
+            content = fs.cat_file(entry["name"])
+        manifest = _manifest(where, content)
     listed = None
     if "files" in manifest:
         listed = {entry["name"]: entry for entry in manifest["files"]}
@@ -184,6 +222,7 @@ def seal(dump: Dump, threads: int = 4) -> str:
     Raises:
         Unreadable: a file is blank, not UTF-8, a broken or overlong gzip, or not what the manifest
             says.
+        NotRead: a file can't be read.
     """
     with ThreadPoolExecutor(threads) as pool:
         digests = dict(
@@ -223,11 +262,10 @@ def _check_other(sync_day: str, file: DumpFile, entry: Mapping[str, Any]) -> Non
         )
     digest = hashlib.sha256()
     try:
-        with file.open() as stream:
-            for _ in hashed(stream, digest):
-                pass
-    except OSError as error:
-        raise Unreadable(f"{where}: can't be opened ({type(error).__name__})") from error
+        for _ in hashed(file, where, digest):
+            pass
+    except Unreadable as error:
+        raise Unreadable(f"{where}: {error}") from None
     _check_digest(where, entry, digest.hexdigest())
 
 
@@ -240,43 +278,49 @@ def content_digest(digests: Mapping[str, str]) -> str:
 def _file_digest(sync_day: str, file: DumpFile) -> str:
     digest = hashlib.sha256()
     where = f"{sync_day}/{file.name}"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    blank = True
     try:
-        stream = file.open()
-    except OSError as error:
-        raise Unreadable(f"{where}: can't be opened ({type(error).__name__})") from error
-    with stream:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        blank = True
-        try:
-            for piece in inflate(hashed(stream, digest), file.name):
-                text = decoder.decode(piece)
-                blank = blank and not text.strip(_BOM + " \t\r\n")
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            raise Unreadable(f"{where}: the file is not UTF-8 ({error.reason})") from error
-        except (zlib.error, EOFError) as error:
-            raise Unreadable(f"{where}: a broken gzip file ({error})") from error
-        except Unreadable as error:
-            raise Unreadable(f"{where}: {error}") from None
+        for piece in inflate(hashed(file, where, digest), file.name):
+            text = decoder.decode(piece)
+            blank = blank and not text.strip(_BOM + " \t\r\n")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{where}: the file is not UTF-8 ({error.reason})") from error
+    except Unreadable as error:
+        raise Unreadable(f"{where}: {error}") from None
     if blank:
         raise Unreadable(f"{where}: the file is blank")
     return digest.hexdigest()
 
 
-def hashed(stream: BinaryIO, digest: Any) -> Iterator[bytes]:
-    """The stream in pieces, each fed to the digest first."""
-    while chunk := stream.read(_CHUNK):
-        digest.update(chunk)
-        yield chunk
+def hashed(file: DumpFile, where: str, digest: Any) -> Iterator[bytes]:
+    """The file's bytes in pieces, each fed to the digest first.
+
+    Raises:
+        Unreadable: it is there no more.
+        NotRead: it can't be read.
+    """
+    try:
+        with giving(where):
+            stream = file.open()
+    except FileNotFoundError:
+        raise Unreadable("it is not there, or not any more") from None
+    with stream:
+        while True:
+            with giving(where):
+                chunk = stream.read(_CHUNK)
+            if not chunk:
+                return
+            digest.update(chunk)
+            yield chunk
 
 
 def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     """The file's content in pieces: unzipped if its name ends in .gz, else as it is.
 
     Raises:
-        zlib.error: not gzip, or damaged.
-        EOFError: cut short.
-        Unreadable: unzipped it is too many times as long.
+        Unreadable: it is no gzip, damaged or cut short, or unzipped it is too many times as long.
     """
     if not name.endswith(".gz"):
         yield from chunks
@@ -289,14 +333,17 @@ def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
             zipped += len(chunk)
             yield chunk
 
-    for piece in _unzipped(counted()):
-        unzipped += len(piece)
-        if unzipped > max(zipped * _MOST_INFLATED, _BYTES_NOT_LOOKED_AT):
-            raise Unreadable(
-                f"unzipped it is more than {_MOST_INFLATED} times as long, as no dump is; if this"
-                " one is, land it unzipped"
-            )
-        yield piece
+    try:
+        for piece in _unzipped(counted()):
+            unzipped += len(piece)
+            if unzipped > max(zipped * _MOST_INFLATED, _BYTES_NOT_LOOKED_AT):
+                raise Unreadable(
+                    f"unzipped it is more than {_MOST_INFLATED} times as long, as no dump is; if"
+                    " this one is, land it unzipped"
+                )
+            yield piece
+    except (zlib.error, EOFError) as error:
+        raise Unreadable(f"a broken gzip file ({error})") from error
 
 
 def _unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:

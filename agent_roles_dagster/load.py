@@ -21,7 +21,8 @@ from pyspark.sql import DataFrame, SparkSession
 from agent_roles_dagster.arrow_postgres import ArrowConnection
 from agent_roles_dagster.database import Connection, drop_tables, one, run_file
 from agent_roles_dagster.dump import raw_record
-from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Seen
+from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Decision, Seen
+from agent_roles_dagster.validation import ASSIGNED, REMOVED
 
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
@@ -223,17 +224,16 @@ def _loadable(
     if len(refused := table.filter(pc.invert(is_pair))):
         yield from _refused(refused, counts)
     pairs = table.filter(is_pair) if len(refused) else table
-    removals = pc.and_not(pairs["in_previous"], pairs["in_day"])
     for name, value in (
-        ("valid_rows", pc.sum(pairs["valid_rows"])),
-        ("valid_pairs", pc.sum(pc.greater(pairs["valid_rows"], 0))),
-        ("in_day", pc.sum(pairs["in_day"])),
-        ("in_previous", pc.sum(pairs["in_previous"])),
-        ("removals", pc.sum(removals)),
+        ("valid_rows", pairs["valid_rows"]),
+        ("valid_pairs", pc.greater(pairs["valid_rows"], 0)),
+        ("in_day", _has(pairs, Decision.IN_DAY)),
+        ("in_previous", _has(pairs, Decision.IN_PREVIOUS)),
+        ("removals", _has(pairs, Decision.REMOVED)),
     ):
-        counts[name] += value.as_py() or 0
+        counts[name] += pc.sum(value).as_py() or 0
 
-    staged = pairs.select(["agent_id", "role_id", "stage"]).filter(pc.is_valid(pairs["stage"]))
+    staged = pairs.filter(_has(pairs, Decision.STAGE_ASSIGNED | Decision.STAGE_REMOVED))
     constants = {
         "sync_day": pa.scalar(target.sync_day),
         "source": pa.scalar("api"),
@@ -245,28 +245,54 @@ def _loadable(
             {
                 "agent_id": staged["agent_id"],
                 "role_id": staged["role_id"],
-                "status": staged["stage"],
+                "status": _status(staged, Decision.STAGE_ASSIGNED, Decision.STAGE_REMOVED),
                 **{name: pa.repeat(value, len(staged)) for name, value in constants.items()},
             }
         ),
     )
-    day = pairs.filter(pc.or_(pairs["unstage"], pairs["is_changed"]))
-    no = pa.repeat(pa.scalar(False), len(day))
-    yield "delta", _delta(day, no, day["unstage"], no, day["is_changed"], day["change"])
-    following = pairs.filter(
-        pc.or_(pairs["next_is_changed"], pc.or_(pairs["next_stage"], pairs["next_unstage"]))
-    )
+    day = pairs.filter(_has(pairs, Decision.UNSTAGE | Decision.IS_CHANGED))
     yield (
         "delta",
-        _delta(
-            following,
-            pa.repeat(pa.scalar(True), len(following)),
-            following["next_unstage"],
-            following["next_stage"],
-            following["next_is_changed"],
-            following["next_change"],
+        pa.table(
+            {
+                "agent_id": day["agent_id"],
+                "role_id": day["role_id"],
+                "is_next": pa.repeat(pa.scalar(False), len(day)),
+                "unstage": _has(day, Decision.UNSTAGE),
+                "stage": pa.repeat(pa.scalar(False), len(day)),
+                "is_changed": _has(day, Decision.IS_CHANGED),
+                "change": _status(day, Decision.ASSIGNED, Decision.REMOVED),
+            }
         ),
     )
+    of_next = Decision.NEXT_STAGE_REMOVED | Decision.NEXT_UNSTAGE | Decision.NEXT_IS_CHANGED
+    following = pairs.filter(_has(pairs, of_next))
+    yield (
+        "delta",
+        pa.table(
+            {
+                "agent_id": following["agent_id"],
+                "role_id": following["role_id"],
+                "is_next": pa.repeat(pa.scalar(True), len(following)),
+                "unstage": _has(following, Decision.NEXT_UNSTAGE),
+                "stage": _has(following, Decision.NEXT_STAGE_REMOVED),
+                "is_changed": _has(following, Decision.NEXT_IS_CHANGED),
+                "change": _status(following, Decision.NEXT_ASSIGNED, Decision.NEXT_REMOVED),
+            }
+        ),
+    )
+
+
+def _has(pairs: pa.Table, decision: Decision) -> pa.ChunkedArray:
+    """For each pair, whether any of the flags is set."""
+    return pc.not_equal(pc.bit_wise_and(pairs["decision"], int(decision)), 0)
+
+
+def _status(pairs: pa.Table, assigned: Decision, removed: Decision) -> pa.ChunkedArray:
+    """For each pair assigned or removed, null where neither flag is set."""
+    is_either = _has(pairs, assigned | removed)
+    status = pc.if_else(_has(pairs, assigned), ASSIGNED, REMOVED)
+    return pc.if_else(is_either, status, pa.scalar(None, pa.string()))
 
 
 def _refused(refused: pa.Table, counts: dict[str, int]) -> Iterator[tuple[str, pa.Table]]:
@@ -298,22 +324,6 @@ def _texts(values: list[str]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, pa.string())])
 
 
-def _delta(
-    pairs: pa.Table, is_next: Any, unstage: Any, stage: Any, is_changed: Any, change: Any
-) -> pa.Table:
-    return pa.table(
-        {
-            "agent_id": pairs["agent_id"],
-            "role_id": pairs["role_id"],
-            "is_next": is_next,
-            "unstage": unstage,
-            "stage": stage,
-            "is_changed": is_changed,
-            "change": change,
-        }
-    )
-
-
 def loaded_counts(connection: Connection, target: Load) -> dict[str, int]:
     """The sums of the tasks' `COUNTS`."""
     claims = connection.execute(
@@ -324,7 +334,7 @@ def loaded_counts(connection: Connection, target: Load) -> dict[str, int]:
 
 
 def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[str]:
-    """The reader's notes of a kind ("file", "unreadable"), sorted."""
+    """The reader's notes of a kind ("file", "unreadable", "not read"), sorted."""
     rows = connection.execute(
         sql.SQL("SELECT note FROM {} WHERE kind = %s ORDER BY note").format(
             sql.Identifier(target.table("notes"))

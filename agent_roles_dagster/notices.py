@@ -17,7 +17,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from agent_roles_dagster import checks
 from agent_roles_dagster.database import NotReachable, Refused
 from agent_roles_dagster.java import JavaNotFound
-from agent_roles_dagster.landing import Unreadable
+from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.settings import InvalidSetting
 from agent_roles_dagster.staging import LostRows
 
@@ -48,7 +48,9 @@ def _begin(error: type[Exception]) -> str:
 
 # The errors whose texts are made to be told.
 _OURS = tuple(
-    map(_begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, Refused, Unreadable))
+    map(
+        _begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, NotRead, Refused, Unreadable)
+    )
 )
 DIED = "the run failed outside its steps; its log has more."
 _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
@@ -113,14 +115,14 @@ def _failure(what: str, data: StepFailureData) -> Iterator[str]:
 
 
 def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
-    """What to say when no newer day has landed for `waited`; None within the limit, 0 for none."""
+    """What to say when no other day has landed for `waited`; None within the limit, 0 for none."""
     if not fresh_hours or waited <= timedelta(hours=fresh_hours):
         return None
     hours = waited.total_seconds() / 3600
-    after = f"after {newest}" if newest else "yet"
+    than = f"; the newest is {newest}" if newest else ""
     return (
-        f"No day has landed {after}, and it has been {hours:,.0f} hours. The limit,"
-        f" AGENT_ROLES_FRESH_HOURS, is {fresh_hours:g}."
+        f"No new day has landed for {hours:,.0f} hours{than}. The limit, AGENT_ROLES_FRESH_HOURS,"
+        f" is {fresh_hours:g}."
     )
 
 

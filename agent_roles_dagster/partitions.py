@@ -10,7 +10,7 @@ import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.instance import DynamicPartitionsStore
 
-from agent_roles_dagster.landing import require_landed
+from agent_roles_dagster.landing import NotRead, require_landed
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import InvalidSyncDay
 
@@ -32,13 +32,13 @@ class SyncDayPartitions(dg.DynamicPartitionsDefinition):
         """Whether the day is registered, registering it first if it has landed.
 
         Raises:
-            click.UsageError: its name is no sync day's, or it has not landed.
+            click.UsageError: its name is no sync day's, it has not landed, or nobody can tell.
         """
         if super().has_partition_key(partition_key, current_time, dynamic_partitions_store):
             return True
         try:
             require_landed(Settings.from_env().landing, partition_key)
-        except InvalidSyncDay as error:
+        except (InvalidSyncDay, NotRead) as error:
             raise click.UsageError(str(error)) from error
         with partition_loading_context(current_time, dynamic_partitions_store) as context:
             store = context.dynamic_partitions_store

@@ -1,4 +1,4 @@
-"""What is worth trying again within a run: a step whose connection to PostgreSQL was lost.
+"""What is worth trying again within a run: a step that lost PostgreSQL, or the landed dump.
 
 What PostgreSQL calls operational is tried again (a lost connection, no memory left), but not where
 it refuses the user or the database. A step leaves each table as before or as after, so it can be.
@@ -14,6 +14,7 @@ import dagster as dg
 import psycopg
 
 from agent_roles_dagster.database import Refused
+from agent_roles_dagster.landing import NotRead
 
 # A server that is restarted, or fails over, is back within a minute.
 RETRIES = 3
@@ -25,7 +26,10 @@ _R = TypeVar("_R")
 
 
 def retried_if_connection_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The function of an asset or a check, retried after an OperationalError, if not Refused."""
+    """The function of an asset or a check, retried after NotRead or an OperationalError.
+
+    But not after `Refused`, which is such an error, too.
+    """
     if isgeneratorfunction(compute):
 
         @wraps(compute)
@@ -49,5 +53,5 @@ def _retry() -> Iterator[None]:
         yield
     except Refused:
         raise
-    except psycopg.OperationalError as error:
+    except (NotRead, psycopg.OperationalError) as error:
         raise dg.RetryRequested(RETRIES, SECONDS) from error

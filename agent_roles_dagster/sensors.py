@@ -48,21 +48,27 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     settings = Settings.from_env()
     days = landed_days(settings.landing)
     registered = _without_those_gone(context.instance, days)
-    looked_at, last = days_to_look_at(days, registered, context.cursor)
+    first, in_turn = days_to_look_at(days, registered, context.cursor)
     reported = context.instance.event_log_storage.get_latest_tags_by_partition(
         landed_dump.key,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
         [DATA_VERSION_TAG],
-        asset_partitions=looked_at,
+        asset_partitions=[*first, *in_turn],
     )
     now = time.time()
+    until = time.monotonic() + _SECONDS
+    last = context.cursor
     landed, landing, odd = {}, [], []
-    for day in looked_at:
+    for day in (*first, *in_turn):
+        if time.monotonic() > until:
+            odd.append("the others at the next tick")  # Dagster ends one that takes a minute.
+            break
+        last = day if day in in_turn else last
         # One that is not registered, or not any more, is new, whatever was reported once.
         known = reported.get(day, {}).get(DATA_VERSION_TAG) if day in registered else None
         try:
             arrival = look_at(settings.landing, day, known, now)
-        except OSError as error:  # The other days are not to wait for this one.
+        except Exception as error:  # The other days are not to wait for this one.
             odd.append(f"{day} can't be looked into ({type(error).__name__})")
             continue
         if arrival:
@@ -71,7 +77,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             else:
                 landing.append(day)
     # At once, not by the result: Dagster would report the days before it registers them.
-    context.instance.add_dynamic_partitions(SYNC_DAY, list(landed))
+    context.instance.add_dynamic_partitions(SYNC_DAY, sorted(landed, key=day_number))
     said = [f"{', '.join(landed)} landed"] if landed else []
     said += [f"{', '.join(landing)} still landing"] if landing else []
     said += odd
@@ -79,7 +85,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         skip_reason="; ".join(said) or f"Nothing new under {shown(settings.landing)}",
         asset_events=[
             dg.AssetMaterialization(landed_dump.key, partition=day, tags={DATA_VERSION_TAG: seen})
-            for day, seen in landed.items()
+            for day, seen in sorted(landed.items(), key=lambda each: day_number(each[0]))
         ],
         cursor=last,
     )
@@ -111,7 +117,7 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         Exception: whatever else kept it from telling anything.
     """
     settings = Settings.from_env()
-    # The last event told of each kind, then the newest day, since when, and whether it was told.
+    # The last event told of each kind, then how many days, since when, and whether that was told.
     state: dict[str, Any] = json.loads(context.cursor or "{}")
     told = 0
     said = ""
@@ -152,11 +158,14 @@ def _news(
             yield _of_run(instance, record.run_id), {kind.value: record.storage_id}
     # Anybody may register a partition, under any name.
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
-    day = max(days, key=day_number, default=None)
-    if "newest" not in state or state["newest"] != day:
-        yield None, {"newest": day, "since": time.time(), "overdue": False}
+    known = sorted(days, key=day_number)
+    if len(known) > state.get("days", -1):
+        yield None, {"days": len(known), "since": time.time(), "overdue": False}
+    elif len(known) < state["days"]:
+        yield None, {"days": len(known)}
     waited = timedelta(seconds=time.time() - state["since"])
-    if not state["overdue"] and (text := overdue(day, waited, fresh_hours)):
+    last = known[-1] if known else None
+    if not state["overdue"] and (text := overdue(last, waited, fresh_hours)):
         yield text, {"overdue": True}
 
 

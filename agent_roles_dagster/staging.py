@@ -22,6 +22,7 @@ from agent_roles_dagster.database import (
 from agent_roles_dagster.guard import why_held
 from agent_roles_dagster.landing import (
     Dump,
+    NotRead,
     Unreadable,
     check_digests,
     content_digest,
@@ -172,6 +173,7 @@ def stage_day(
 
     Raises:
         Unreadable: the day is no snapshot; no table was changed.
+        NotRead: the disk or the store does not give it; no table was changed.
         Pruned: a neighbour's snapshot is not kept any more; no table was changed.
         Held: the day is implausible; only its validation errors were recorded.
         InvalidSyncDay: the name is no sync day's, or another staged day has the same number.
@@ -278,6 +280,8 @@ def _checked(
     """What was loaded, if all of it was read and nothing was lost."""
     if unreadable := loaded_notes(connection, target, "unreadable"):
         raise Unreadable(unreadable[0])
+    if not_read := loaded_notes(connection, target, "not read"):
+        raise NotRead(not_read[0])
     files = [json.loads(note) for note in loaded_notes(connection, target, "file")]
     digests = {file["name"]: file["sha256"] for file in files}
     if digests.keys() != {file.name for file in dump.files}:

@@ -6,6 +6,7 @@ DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
 import gc
 from collections.abc import Iterator, Sequence
 from enum import IntFlag
+from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -13,7 +14,7 @@ from pyspark.sql import functions as F
 
 from agent_roles_dagster.dump import read_file
 from agent_roles_dagster.landing import DumpFile
-from agent_roles_dagster.validation import ASSIGNED, REMOVED, id_value, message, status_value
+from agent_roles_dagster.validation import ASSIGNED, id_value, message, status_value
 
 RAW_SCHEMA = (
     "kind string, agent_id bigint, role_id bigint, agent string, role string, status string,"
@@ -45,6 +46,30 @@ class Seen(IntFlag):
     NEXT_KNOWN_REMOVED = 1024
     IN_ROW = 2048
     OLD = OLD_ASSIGNED | OLD_REMOVED | OLD_OTHER
+
+
+class Decision(IntFlag):
+    """What comes of a pair. One number, too: each column costs on its way to Python.
+
+    STAGE is the status to stage for the day, none where nothing is to be added, and UNSTAGE that
+    what was staged must go. ASSIGNED and REMOVED are what the day changes against the previous one,
+    IS_CHANGED that this is not what is on record. NEXT is the same for the next staged day, for
+    which only removals are staged anew.
+    """
+
+    IN_DAY = 1
+    IN_PREVIOUS = 2
+    STAGE_ASSIGNED = 4
+    STAGE_REMOVED = 8
+    UNSTAGE = 16
+    ASSIGNED = 32
+    REMOVED = 64
+    IS_CHANGED = 128
+    NEXT_STAGE_REMOVED = 256
+    NEXT_UNSTAGE = 512
+    NEXT_ASSIGNED = 1024
+    NEXT_REMOVED = 2048
+    NEXT_IS_CHANGED = 4096
 
 
 # Enough that a task pays for its start, few enough that each core has several.
@@ -84,15 +109,9 @@ def transform_agent_roles(
     Returns: a row for each pair, for each invalid raw row and for each note of the reader's:
         agent_id, role_id: the pair, or what could be read of it.
         refused: null for a pair; else a JSON object: kind ("row", or a note's: "file",
-            "unreadable"), message, and the raw row.
+            "unreadable", "not read"), message, and the raw row.
         valid_rows: how many valid raw rows speak of the pair.
-        in_day, in_previous: whether the pair is assigned on the day, on the previous day.
-        stage: the status to stage for the day, null where nothing is to be added.
-        unstage: whether what was staged for the day must go.
-        change: what the day changes against the previous one: assigned, removed or null.
-        is_changed: whether `change` differs from what is on record.
-        next_stage: whether the next staged day gets a removal that it did not have.
-        next_unstage, next_change, next_is_changed: as above, for the next staged day.
+        decision: a `Decision`; of what is no pair, 0.
     """
     grouped = (
         _validated(raw)
@@ -157,37 +176,42 @@ def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
     next_removed = _has("seen", Seen.NEXT_REMOVED)
     old_assigned, old_removed = _has("seen", Seen.OLD_ASSIGNED), _has("seen", Seen.OLD_REMOVED)
     has_old = F.col("old_rows") > 0
-    status = F.when(in_day, ASSIGNED).when(in_previous, REMOVED)
     # One row with the right status stays as it is; anything else goes, repairing what somebody
     # else did to the table.
     is_kept = (F.col("old_rows") == 1) & F.when(in_day, old_assigned).otherwise(
         in_previous & old_removed
     )
-    change = _change(in_day, in_previous)
-    next_change = _change(next_assigned, in_day)
-    # What is on record, not what the staged rows would have said: somebody may have changed them.
-    known = _status("seen", Seen.KNOWN_ASSIGNED, Seen.KNOWN_REMOVED)
-    next_known = _status("seen", Seen.NEXT_KNOWN_ASSIGNED, Seen.NEXT_KNOWN_REMOVED)
-    is_pair = F.col("refused").isNull()
-    removed_next = next_change.eqNullSafe(REMOVED)
+    assigned, removed = in_day & ~in_previous, in_previous & ~in_day
+    next_gets, next_loses = next_assigned & ~in_day, in_day & ~next_assigned
+    # Not against what the staged rows would have said: somebody may have changed them.
+    is_changed = _differs(assigned, Seen.KNOWN_ASSIGNED) | _differs(removed, Seen.KNOWN_REMOVED)
+    next_is_changed = _differs(next_gets, Seen.NEXT_KNOWN_ASSIGNED) | _differs(
+        next_loses, Seen.NEXT_KNOWN_REMOVED
+    )
+    decided = {
+        Decision.IN_DAY: in_day,
+        Decision.IN_PREVIOUS: in_previous,
+        Decision.STAGE_ASSIGNED: ~is_kept & in_day,
+        Decision.STAGE_REMOVED: ~is_kept & removed,
+        Decision.UNSTAGE: ~is_kept & has_old,
+        Decision.ASSIGNED: assigned,
+        Decision.REMOVED: removed,
+        Decision.IS_CHANGED: is_changed,
+    }
+    if has_next:
+        decided |= {
+            Decision.NEXT_STAGE_REMOVED: next_loses & ~next_removed,
+            Decision.NEXT_UNSTAGE: next_removed & ~next_loses,
+            Decision.NEXT_ASSIGNED: next_gets,
+            Decision.NEXT_REMOVED: next_loses,
+            Decision.NEXT_IS_CHANGED: next_is_changed,
+        }
+    flags = (F.when(condition, int(flag)).otherwise(0) for flag, condition in decided.items())
+    decision = reduce(Column.bitwiseOR, flags)
     return grouped.select(
         *_KEYS,
         "valid_rows",
-        in_day.alias("in_day"),
-        in_previous.alias("in_previous"),
-        F.when(is_pair & ~is_kept, status).alias("stage"),
-        (is_pair & has_old & ~is_kept).alias("unstage"),
-        change.alias("change"),
-        (is_pair & ~change.eqNullSafe(known)).alias("is_changed"),
-        *(
-            (F.lit(has_next) & is_pair & flag).alias(name)
-            for name, flag in (
-                ("next_stage", removed_next & ~next_removed),
-                ("next_unstage", next_removed & ~removed_next),
-                ("next_is_changed", ~next_change.eqNullSafe(next_known)),
-            )
-        ),
-        next_change.alias("next_change"),
+        F.when(F.col("refused").isNull(), decision).otherwise(0).alias("decision"),
     )
 
 
@@ -195,12 +219,8 @@ def _has(seen: str, flag: Seen) -> Column:
     return F.col(seen).bitwiseAND(int(flag)) != 0
 
 
-def _status(seen: str, assigned: Seen, removed: Seen) -> Column:
-    return F.when(_has(seen, assigned), ASSIGNED).when(_has(seen, removed), REMOVED)
-
-
-def _change(now: Column, before: Column) -> Column:
-    return F.when(now & ~before, ASSIGNED).when(before & ~now, REMOVED)
+def _differs(is_so: Column, known: Seen) -> Column:
+    return is_so != _has("seen", known)
 
 
 def _groups(files: Sequence[DumpFile]) -> list[list[DumpFile]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster import landing
+from agent_roles_dagster import arrival, landing
 from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
@@ -18,9 +18,11 @@ def test_new_days_are_taken_in_by_and_by_in_their_order() -> None:
     registered: list[str] = []
     last = None
     while len(registered) < len(DAYS):
-        chosen, last = days_to_look_at(DAYS, registered, last)
-        assert len(chosen) <= 150
-        registered += [day for day in chosen if day not in registered]
+        first, in_turn = days_to_look_at(DAYS, registered, last)
+        assert len(first) + len(in_turn) <= 150
+        assert set(in_turn) <= set(registered)
+        registered += [day for day in first if day not in registered]
+        last = in_turn[-1] if in_turn else None
     assert registered == DAYS
 
 
@@ -28,17 +30,18 @@ def test_of_a_thousand_old_days_few_are_looked_into_and_each_sooner_or_later() -
     seen: set[str] = set()
     last = None
     for _ in range(33):
-        chosen, last = days_to_look_at(DAYS, DAYS, last)
-        assert len(chosen) <= 50
-        assert set(DAYS[-20:]) <= set(chosen)
-        seen.update(chosen)
+        first, in_turn = days_to_look_at(DAYS, DAYS, last)
+        assert first == DAYS[:-21:-1], "the newest first"
+        assert len(in_turn) <= 30
+        seen.update(first, in_turn)
+        last = in_turn[-1]
     assert seen == set(DAYS)
 
 
 def test_a_day_that_is_gone_does_not_stop_the_turn() -> None:
-    chosen, last = days_to_look_at(DAYS, DAYS, "day4711")
-    assert (chosen[0], last) == ("day1", "day30")
-    assert days_to_look_at([], DAYS, last) == ([], None)
+    _, in_turn = days_to_look_at(DAYS, DAYS, "day4711")
+    assert in_turn == DAYS[:30]
+    assert days_to_look_at([], DAYS, "day30") == ([], [])
 
 
 def seen(landing: Path, known: str | None = None) -> Arrival:
@@ -114,7 +117,25 @@ def test_a_manifest_says_that_all_is_there_only_if_it_lists_files_and_is_no_olde
         assert seen(tmp_path).listed is listed, manifest
     (folder / "_manifest.json").write_text('{"files": [{"name": "roles.json"}]}')
     later = time.time() + 100
-    os.utime(folder / "roles.json", (later, later))
+    for name in ("roles.json", "more.json"):  # the second is not listed, but part of the dump
+        (folder / name).write_text("[]")
+        os.utime(folder / name, (later, later))
+        assert not seen(tmp_path).listed
+        os.utime(folder / name, (1000, 1000))
+        (folder / "_manifest.json").write_text('{"files": [{"name": "roles.json"}]}')
+        assert seen(tmp_path).listed
+
+
+def test_a_manifest_too_long_to_be_held_in_memory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "roles.json").write_text("[]")
+    manifest = '{"files": [{"name": "roles.json"}]}'
+    (tmp_path / "day1" / "_manifest.json").write_text(manifest)
+    monkeypatch.setattr(arrival, "LONGEST_MANIFEST", len(manifest))
+    assert seen(tmp_path).listed
+    monkeypatch.setattr(arrival, "LONGEST_MANIFEST", len(manifest) - 1)
     assert not seen(tmp_path).listed
 
 

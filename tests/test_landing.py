@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agent_roles_dagster import landing
 from agent_roles_dagster.landing import (
     Dump,
+    NotRead,
     Unreadable,
     content_digest,
     find_dump,
@@ -181,6 +182,32 @@ def test_a_link_to_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
     (tmp_path / "day1" / "b.json").symlink_to(tmp_path / "gone")
     with pytest.raises(Unreadable, match=r"day1/b\.json"):
         seal(land(tmp_path, {"a.json": RECORDS}))
+
+
+def test_a_file_that_is_replaced_by_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
+    dump = land(tmp_path, {"a.json": RECORDS})
+    (tmp_path / "day1" / "a.json").unlink()
+    with pytest.raises(Unreadable, match=r"^day1/a\.json: it is not there, or not any more$"):
+        seal(dump)
+
+
+def test_a_file_that_the_disk_does_not_give_is_not_read_which_says_nothing_of_the_dump(
+    tmp_path: Path,
+) -> None:
+    dump = land(tmp_path, {"a.json": RECORDS})
+    (tmp_path / "day1" / "a.json").unlink()
+    (tmp_path / "day1" / "a.json").mkdir()
+    with pytest.raises(NotRead, match=r"^day1/a\.json: can't be read \(IsADirectoryError\)\. Noth"):
+        seal(dump)
+
+
+def test_a_manifest_too_long_to_be_held_in_memory_makes_the_day_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "LONGEST_MANIFEST", 2)
+    assert land(tmp_path, {"a.json": RECORDS, "_manifest.json": b"{}"}).observed_at is None
+    with pytest.raises(Unreadable, match=r"day1/_manifest\.json: it is more than "):
+        land(tmp_path, {"_manifest.json": b"{ }"})
 
 
 @pytest.mark.parametrize("files", [{}, {"_manifest.json": b"{}"}, {"a.txt": b"x", "_a.json": b"x"}])
@@ -477,5 +504,5 @@ def test_a_bomb_is_refused_before_it_has_filled_anything(tmp_path: Path, content
 def test_a_gzip_that_is_cut_anywhere_is_never_whole(content: bytes, data: st.DataObject) -> None:
     zipped = gzip.compress(content, mtime=0)
     cut = zipped[: data.draw(st.integers(0, len(zipped) - 1))]
-    with pytest.raises(EOFError):
+    with pytest.raises(Unreadable, match=r"^a broken gzip file \(cut short\)$"):
         list(inflate(iter([cut] if cut else []), "a.json.gz"))

@@ -215,7 +215,7 @@ def test_what_happened_before_the_first_tick_is_not_told(pipeline: Pipeline, hoo
     assert [text[:4] for text in hook.texts] == ["day2"]
 
 
-def test_a_day_that_is_overdue_is_told_once_until_the_next_has_landed(
+def test_a_day_that_is_overdue_is_told_once_until_another_has_landed(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
@@ -224,16 +224,31 @@ def test_a_day_that_is_overdue_is_told_once_until_the_next_has_landed(
         ticks.tick()
         time.sleep(0.01)
     ticks.tick()
-    assert [text.split(",")[0] for text in hook.texts] == ["No day has landed after day10"]
-    # A late or corrected day is not the one that is missing.
-    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day8"])
-    ticks.tick()
-    assert len(hook.texts) == 1
+    overdue = "No new day has landed for 0 hours; the newest is {}. The limit"
+    assert [text.split(",")[0] for text in hook.texts] == [overdue.format("day10")]
     pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day11"])
     ticks.tick()
     time.sleep(0.01)
     ticks.tick()
-    assert [text.split(",")[0] for text in hook.texts[1:]] == ["No day has landed after day11"]
+    assert [text.split(",")[0] for text in hook.texts[1:]] == [overdue.format("day11")]
+    # One that was taken out by hand is none that has landed.
+    pipeline.instance.delete_dynamic_partition(SYNC_DAY, "day11")
+    for _ in range(2):
+        ticks.tick()
+        time.sleep(0.01)
+    assert len(hook.texts) == 2
+
+
+def test_a_day_far_ahead_by_a_wrong_name_keeps_no_later_gap_from_being_told(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
+    for day in ("day2036", "day1", "day2"):
+        pipeline.instance.add_dynamic_partitions(SYNC_DAY, [day])
+        ticks.tick()
+        time.sleep(0.01)
+        ticks.tick()
+    assert len(hook.texts) == 3
 
 
 def test_a_partition_that_is_no_day_keeps_nothing_from_being_told(
@@ -244,7 +259,7 @@ def test_a_partition_that_is_no_day_keeps_nothing_from_being_told(
     ticks.tick()
     time.sleep(0.01)
     assert ticks.tick() == "1 told."
-    assert [text.split(",")[0] for text in hook.texts] == ["No day has landed after day1"]
+    assert ["the newest is day1." in text for text in hook.texts] == [True]
 
 
 def test_what_was_told_is_not_told_again_whatever_happens_next(
@@ -267,7 +282,7 @@ def test_the_limit_of_freshness() -> None:
     assert overdue("day1", 36 * hours, 36) is None
     assert overdue("day1", 1000 * hours, 0) is None
     assert overdue("day1", 37 * hours, 36) == (
-        "No day has landed after day1, and it has been 37 hours. The limit,"
+        "No new day has landed for 37 hours; the newest is day1. The limit,"
         " AGENT_ROLES_FRESH_HOURS, is 36."
     )
-    assert overdue(None, 37 * hours, 36).startswith("No day has landed yet,")
+    assert overdue(None, 37 * hours, 36).startswith("No new day has landed for 37 hours. The limit")

@@ -1,15 +1,20 @@
-"""A lost connection is tried again within the run, and what the server refuses is not."""
+"""What was lost is asked for again within the run, and what the server refuses is not."""
 
 import threading
 import time
 from urllib.parse import urlencode
 
+import click
 import dagster as dg
 import psycopg
 import pytest
+from s3fs import S3FileSystem
 
 from agent_roles_dagster import database, retries
+from agent_roles_dagster.notices import what_went_wrong
+from agent_roles_dagster.partitions import SYNC_DAY
 from tests.conftest import Pipeline
+from tests.planted import PASSWORD, PLANTED, leaks
 from tests.worlds import write_day
 
 
@@ -100,6 +105,41 @@ def test_a_server_that_refuses_is_not_asked_again(
 )
 def test_a_server_that_is_not_ready_yet_does_not_refuse(said: str, kind: bool) -> None:
     assert bool(database.REFUSALS.search(f"connection failed: FATAL:  {said}")) is kind
+
+
+@pytest.mark.parametrize(
+    ("step", "assets"),
+    [
+        ("raw_roles", "raw_roles"),
+        ("stage_agent_roles", "stg_agent_roles,agent_role_pipeline_errors"),
+    ],
+)
+def test_a_store_that_is_away_is_asked_again_and_the_dump_is_not_said_to_be_broken(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str, assets: str
+) -> None:
+    monkeypatch.setattr(retries, "RETRIES", 1)
+    # Of this, the library's own text has the address.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:1/{PLANTED}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    monkeypatch.setenv("AGENT_ROLES_LANDING", "s3://dumps/admin_roles")
+    S3FileSystem.clear_instance_cache()
+    with pytest.raises(click.UsageError, match="day1: can't be read"):
+        pipeline.run("day1", select=assets)
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1"])
+    result = pipeline.run("day1", select=assets)
+    S3FileSystem.clear_instance_cache()
+    assert not result.success
+    assert tried_again(result) == [step]
+    [failed] = [event for event in result.all_events if event.is_step_failure]
+    told = str(failed.step_failure_data.error)
+    assert "landing.NotRead: day1: can't be read (EndpointConnectionError). Nothing was" in told
+    assert leaks({"error": told}) == {}
+    [notice] = what_went_wrong("day1", result.all_events)
+    assert notice.startswith("day1: ")
+    assert notice.endswith("read, materialise the day again.")
 
 
 def test_a_day_that_is_not_staged_is_not_tried_again(pipeline: Pipeline) -> None:

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from agent_roles_dagster import load
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.landing import NotRead
 from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
@@ -120,6 +121,23 @@ def test_the_designs_tables_have_exactly_its_columns_and_types(pipeline: Pipelin
         }.items()
         for column in columns
     ]
+
+
+def test_a_file_that_the_disk_does_not_give_to_a_task_is_not_said_to_be_broken(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", [1, 2])
+    file = pipeline.landing / "day1" / "roles.json"
+
+    def lose() -> None:
+        file.unlink()
+        file.mkdir()
+
+    with pytest.raises(
+        NotRead, match=r"^day1/roles\.json: can't be read \(IsADirectoryError\)\. N"
+    ):
+        _stage_alone(pipeline, "day1", before_loading=lose)
+    assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
 
 
 def test_the_schema_creates_itself_from_many_processes_at_once(database: str) -> None:
