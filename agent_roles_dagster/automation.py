@@ -7,6 +7,9 @@ import dagster as dg
 
 from agent_roles_dagster.settings import Settings
 
+# Seconds between two ticks of a sensor.
+LOOK_EVERY = 10
+
 _Condition = dg.AutomationCondition
 
 # At first sight, each day that has landed and was never run. Then once for each landing that the
@@ -31,6 +34,8 @@ def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinit
         "landed_days_run",
         target=dg.AssetSelection.all(),
         description="Runs each day that has landed, and runs it again when it lands again.",
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=LOOK_EVERY,
+        # Several days at once would wait for Dagster's backfills, which start every 30 seconds.
+        emit_backfills=False,
         default_status=status.RUNNING if settings.automation else status.STOPPED,
     )

@@ -18,6 +18,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from agent_roles_dagster.arrival import days_to_look_at, look_at
 from agent_roles_dagster.assets import landed_dump, raw_roles
+from agent_roles_dagster.automation import LOOK_EVERY
 from agent_roles_dagster.landing import landed_days, shown
 from agent_roles_dagster.notices import (
     DIED,
@@ -40,7 +41,7 @@ _SECONDS = 30
 @dg.sensor(
     description="Registers each sync day once its dump is complete, and reports it as landed;"
     " again whenever it lands with other content.",
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=LOOK_EVERY,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -106,7 +107,7 @@ def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[st
 @dg.sensor(
     description="Tells of failed runs, failed checks and a day that is overdue: in its log, and to"
     " the webhook if one is set. Each once, unless the day landed again in between.",
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=LOOK_EVERY,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:

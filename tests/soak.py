@@ -3,10 +3,12 @@
     python -m tests.soak 200
 
 One day in ten is broken and corrected two days later, one in ten lands again with other content.
-Halfway all processes get a SIGTERM, whatever they are at, and start again. Every five days a line
-is printed: resident memory (MB) of the daemon and of the code server, and the median time (ms) of
-the ticks of each sensor since the last line. At the end the tables are compared with
-`tests/model.py`.
+After a third of the days the code server gets a SIGTERM, after two thirds all processes, whatever
+they are at, and each is started again. Every five days a line is printed: resident memory (MB) of
+the daemon and of the code server, and the median time (ms) of the ticks of each sensor since the
+last line. It fails if anything is left behind, if memory or ticks in the last part are more than
+`GROWTH` times those in the part before, if a broken day was not told, or anything twice, or if the
+tables are not those of `tests/model.py`.
 """
 
 import os
@@ -14,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import dagster as dg
@@ -32,6 +34,9 @@ LINES_EVERY = 5
 # At most so many runs wait.
 WAITING = 3
 PATIENCE = 3600
+GROWTH = 1.25
+# What a tick may take longer, whatever it took.
+NOISE = 200
 QUERIES = {
     "stg_agent_roles": "SELECT agent_id, role_id, status, sync_day FROM stg_agent_roles",
     "history": "SELECT agent_id, role_id, assigned_on, assigned_at, removed_on, removed_at"
@@ -51,6 +56,8 @@ class Soak:
         self.expected = model.Model(model.Guard(10, 100, 0.2))
         self.landings = 0
         self.last_line = time.time()
+        self.measured: dict[str, list[float]] = defaultdict(list)
+        self.faults: list[str] = []
 
     def land(self, day: str, seed: int, *, broken: bool = False) -> None:
         """Land a day, once few enough runs wait; none if it is there, or they would be one."""
@@ -92,25 +99,35 @@ class Soak:
                 for state in instance.all_instigator_state()
             }
         self.last_line = time.time()
-        print(
-            day,
-            *(f"{name} {size:.0f} MB" for name, size in memory.items()),
-            *(f"{name} {statistics.median(each or [0]):.0f} ms" for name, each in ticks.items()),
-            dict(self.ends()),
-            sep=", ",
-            flush=True,
-        )
+        line = {f"{name} MB": size for name, size in memory.items()}
+        line |= {f"{name} ms": statistics.median(each) for name, each in ticks.items() if each}
+        for name, value in line.items():
+            self.measured[name].append(value)
+        shown = (f"{name} {value:.0f}" for name, value in line.items())
+        print(day, *shown, dict(self.ends()), sep=", ", flush=True)
 
-    def compare(self) -> bool:
-        """Whether the tables are the model's."""
+    def restart(self, *names: str) -> None:
+        """SIGTERM to these processes, and start them again."""
+        left = self.running.stop(*names)
+        print("SIGTERM to", *names, "left behind:", left, flush=True)
+        self.faults += [f"left behind: {each}" for each in left]
+        self.running.start(*names)
+
+    def compare(self) -> None:
+        """Note what grew in the last third, which all processes have spent since their start."""
+        for name, values in self.measured.items():
+            half = len(values) // 6
+            before, after = values[-2 * half : -half], values[-half:]
+            if half and statistics.median(after) > statistics.median(before) * GROWTH + (
+                NOISE if name.endswith("ms") else 0
+            ):
+                self.faults.append(f"{name} grew: {before} and then {after}")
         with psycopg.connect(self.database) as connection:
-            same = True
             for table, query in QUERIES.items():
                 found = Counter(connection.execute(query.encode()).fetchall())
-                wanted = Counter(getattr(self.expected, table)())
-                same = same and found == wanted
-                print(f"{table}: {found.total()} rows, {'same' if found == wanted else 'OTHER'}")
-        return same
+                print(f"{table}: {found.total()} rows")
+                if found != Counter(getattr(self.expected, table)()):
+                    self.faults.append(f"{table} is not the model's")
 
 
 def main(days: int) -> int:
@@ -142,18 +159,27 @@ def main(days: int) -> int:
                 soak.land(f"day{number - 2}", number - 2)
             if number % 10 == 7:
                 soak.land(f"day{number - 3}", 1000 + number)
-            if number == days // 2:
-                print("SIGTERM; left behind:", running.stop(), flush=True)
-                running.start()
+            if number == days // 3:
+                soak.restart("code")
+            if number == days * 2 // 3:
+                soak.restart("code", "daemon", "webserver")
             if number % LINES_EVERY == 0:
                 soak.line(f"day{number}")
         soak.wait_for_runs(soak.landings)
         time.sleep(60)
         soak.line("the end")
+        told = Counter(
+            text.split(":")[0] for text in hook.texts if " failed (unreadable): " in text
+        )
+        broken = Counter(f"day{number}" for number in range(3, days + 1, 10))
+        print(f"notices: {len(hook.texts)}, of broken days: {told.total()} of {broken.total()}")
+        if told != broken:
+            soak.faults.append(f"told were the broken days {told}, not {broken}")
         twice = [text for text, times in Counter(hook.texts).items() if times > 1]
-        failures = [text for text in hook.texts if " failed (unreadable): " in text]
-        print(f"notices: {len(hook.texts)}, of broken days: {len(failures)}, twice: {twice}")
-        return 0 if soak.compare() and not twice else 1
+        soak.faults += [f"told twice: {text}" for text in twice]
+        soak.compare()
+    print("\n".join(soak.faults) or "No fault")
+    return 1 if soak.faults else 0
 
 
 if __name__ == "__main__":

