@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from agent_roles_dagster.exact_json import (
     NotJson,
     breaks_off,
     check,
+    each_element,
     elements,
     jsonb_holds,
     members,
@@ -188,7 +190,7 @@ def _content(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
-    (text,) = _texts(chunks, are_lines=False)
+    text = _document(chunks)
     _require_utf8(text)
     try:
         records = document_records(text)
@@ -201,7 +203,7 @@ def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
 
 
 def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
-    for number, line in enumerate(_texts(chunks, are_lines=True), start=1):
+    for number, line in enumerate(_lines(chunks), start=1):
         rows.add_line(line, number)
         yield
     # No line feed ended the last one. One that is no JSON anyway is an invalid row like any other.
@@ -209,23 +211,38 @@ def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
         raise Unreadable("cut short: the last line breaks off")
 
 
-def _texts(chunks: Iterator[bytes], *, are_lines: bool) -> Iterator[bytes]:
-    """The lines, or the one document; refuses what would not fit into memory."""
+def _document(chunks: Iterator[bytes]) -> bytes:
+    """The whole text; refuses what would not fit into memory."""
+    # It grows in place, and is handed out as it is: joined, the parts would be there twice.
+    text = BytesIO()
+    for chunk in chunks:
+        if text.tell() + len(chunk) > LONGEST:
+            raise _too_long("document")
+        text.write(chunk)
+    return text.getvalue()
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines; refuses one that would not fit into memory."""
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:
-        *ended, begun = chunk.split(b"\n") if are_lines else (chunk,)
+        *ended, begun = chunk.split(b"\n")
         for end in ended:
             yield b"".join((*parts, end))
             parts, size = [], 0
         parts.append(begun)
         size += len(begun)
         if size > LONGEST:
-            raise Unreadable(
-                f"a {'line' if are_lines else 'document'} of more than {LONGEST >> 20} MiB, which"
-                " is held in memory as a whole; land it in several"
-            )
+            raise _too_long("line")
     yield b"".join(parts)
+
+
+def _too_long(what: str) -> Unreadable:
+    return Unreadable(
+        f"a {what} of more than {LONGEST >> 20} MiB, which is held in memory as a whole; land it in"
+        " several"
+    )
 
 
 def _require_utf8(text: bytes) -> None:
@@ -239,7 +256,7 @@ def _require_utf8(text: bytes) -> None:
         raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
 
 
-def document_records(text: bytes) -> list[bytes]:
+def document_records(text: bytes) -> Iterable[bytes]:
     """The exact texts of a document's records: an array's, a lone one, or an envelope's.
 
     Raises:
@@ -248,7 +265,7 @@ def document_records(text: bytes) -> list[bytes]:
     """
     first = text.lstrip(_BLANKS)[:1]
     if first == b"[":
-        return elements(text)
+        return each_element(text)
     if first != b"{":
         check(text)
         raise Unreadable("no dump: a bare value, where records are expected")
@@ -269,7 +286,7 @@ def document_records(text: bytes) -> list[bytes]:
         raise Unreadable(f"no dump: both {found[0]!r} and {found[1]!r} hold records")
     if found:
         content = parts[found[0]]
-        return elements(content) if content[:1] == b"[" else [content]
+        return each_element(content) if content[:1] == b"[" else [content]
     if names and not keys & _ERROR_KEYS:
         return [text]
     raise Unreadable("no dump: an object without records, such as an API's error message")

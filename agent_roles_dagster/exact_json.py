@@ -27,10 +27,16 @@ class NotJson(ValueError):
 
 def elements(text: bytes) -> list[bytes]:
     """The exact texts of a JSON array's elements. The whole text is checked to be JSON."""
+    return list(each_element(text))
+
+
+def each_element(text: bytes) -> Iterator[bytes]:
+    """As `elements`, without a copy of all at once; the text is checked before the first."""
     try:
-        return [bytes(raw) for raw in _ELEMENTS.decode(text)]
+        raws = _ELEMENTS.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [value.encode() for _, value in _split(text.decode(), "[]")]
+        return iter([value.encode() for _, value in _split(text.decode(), "[]")])
+    return map(bytes, raws)
 
 
 def members(text: bytes) -> dict[str, bytes]:

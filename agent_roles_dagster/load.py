@@ -33,6 +33,26 @@ _BYTES_PER_COPY = 64 << 20
 _PAGES_PER_TASK = 16_384
 _FEW_PAGES = 1_000  # of all snapshots together
 SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
+# The delta of the day, whose own new rows are no part of it, and that of the next staged day:
+# is_next, unstage, stage, is_changed, and the two that change may be, assigned and removed.
+_CHANGES = (
+    (
+        False,
+        Decision.UNSTAGE,
+        Decision(0),
+        Decision.IS_CHANGED,
+        Decision.ASSIGNED,
+        Decision.REMOVED,
+    ),
+    (
+        True,
+        Decision.NEXT_UNSTAGE,
+        Decision.NEXT_STAGE_REMOVED,
+        Decision.NEXT_IS_CHANGED,
+        Decision.NEXT_ASSIGNED,
+        Decision.NEXT_REMOVED,
+    ),
+)
 COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
 
 
@@ -250,37 +270,22 @@ def _loadable(
             }
         ),
     )
-    day = pairs.filter(_has(pairs, Decision.UNSTAGE | Decision.IS_CHANGED))
-    yield (
-        "delta",
-        pa.table(
-            {
-                "agent_id": day["agent_id"],
-                "role_id": day["role_id"],
-                "is_next": pa.repeat(pa.scalar(False), len(day)),
-                "unstage": _has(day, Decision.UNSTAGE),
-                "stage": pa.repeat(pa.scalar(False), len(day)),
-                "is_changed": _has(day, Decision.IS_CHANGED),
-                "change": _status(day, Decision.ASSIGNED, Decision.REMOVED),
-            }
-        ),
-    )
-    of_next = Decision.NEXT_STAGE_REMOVED | Decision.NEXT_UNSTAGE | Decision.NEXT_IS_CHANGED
-    following = pairs.filter(_has(pairs, of_next))
-    yield (
-        "delta",
-        pa.table(
-            {
-                "agent_id": following["agent_id"],
-                "role_id": following["role_id"],
-                "is_next": pa.repeat(pa.scalar(True), len(following)),
-                "unstage": _has(following, Decision.NEXT_UNSTAGE),
-                "stage": _has(following, Decision.NEXT_STAGE_REMOVED),
-                "is_changed": _has(following, Decision.NEXT_IS_CHANGED),
-                "change": _status(following, Decision.NEXT_ASSIGNED, Decision.NEXT_REMOVED),
-            }
-        ),
-    )
+    for is_next, unstage, stage, is_changed, assigned, removed in _CHANGES:
+        changed = pairs.filter(_has(pairs, unstage | stage | is_changed))
+        yield (
+            "delta",
+            pa.table(
+                {
+                    "agent_id": changed["agent_id"],
+                    "role_id": changed["role_id"],
+                    "is_next": pa.repeat(pa.scalar(is_next), len(changed)),
+                    "unstage": _has(changed, unstage),
+                    "stage": _has(changed, stage),
+                    "is_changed": _has(changed, is_changed),
+                    "change": _status(changed, assigned, removed),
+                }
+            ),
+        )
 
 
 def _has(pairs: pa.Table, decision: Decision) -> pa.ChunkedArray:
