@@ -5,6 +5,7 @@ Told from names, sizes, times and the manifest: no dump file is opened.
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,22 +50,27 @@ class Arrival:
 def days_to_look_at(
     days: Sequence[str], registered: Iterable[str], last: str | None
 ) -> tuple[list[str], list[str]]:
-    """Which of the landed days to look into this time, and which of the others after them.
+    """Which of the landed days to look into this time, the most pressing first.
 
-    They are the first days that are not registered yet and the newest that are, and some of the
-    others in turn: at most 150 folders are listed, however many days have landed, and each is
-    looked into sooner or later.
+    They are the first days that are not registered yet, the newest that are, and some of the others
+    in turn: at most 150 folders are listed, however many days have landed, and each is looked into
+    sooner or later, even if there is only ever time for the first few.
 
     Args:
         days: the landed days, in their order.
         last: the last of the others that was looked into, None at first.
+
+    Returns: all of them, and the others among them.
     """
     known = set(registered)
     new = [day for day in days if day not in known][:_NEW]
     old = [day for day in days if day in known]
     others = old[:-_NEWEST]
     start = others.index(last) + 1 if last in others else 0
-    return [*new, *old[: -_NEWEST - 1 : -1]], others[start : start + _OTHERS]
+    in_turn = others[start : start + _OTHERS]
+    newest = old[-_NEWEST:]
+    random.shuffle(newest)  # so that where time is short it is not always short for the same ones
+    return [*new, *in_turn[:1], *newest, *in_turn[1:]], in_turn
 
 
 def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arrival | None:

@@ -49,18 +49,18 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     settings = Settings.from_env()
     days = landed_days(settings.landing)
     registered = _without_those_gone(context.instance, days)
-    first, in_turn = days_to_look_at(days, registered, context.cursor)
+    chosen, in_turn = days_to_look_at(days, registered, context.cursor)
     reported = context.instance.event_log_storage.get_latest_tags_by_partition(
         landed_dump.key,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
         [DATA_VERSION_TAG],
-        asset_partitions=[*first, *in_turn],
+        asset_partitions=chosen,
     )
     now = time.time()
     until = time.monotonic() + _SECONDS
     last = context.cursor
     landed, landing, odd = {}, [], []
-    for day in (*first, *in_turn):
+    for day in chosen:
         if time.monotonic() > until:
             odd.append("the others at the next tick")  # Dagster ends one that takes a minute.
             break

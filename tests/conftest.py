@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import fsspec
 import psycopg
 import pytest
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 # Before anything starts a JVM: small and quiet is enough for every test.
 os.environ.setdefault("AGENT_ROLES_SPARK_MASTER", "local[2]")
@@ -174,6 +177,29 @@ def pipeline(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> 
         pipeline = Pipeline(landing, database, instance)
         pipeline.use(monkeypatch)
         yield pipeline
+
+
+@pytest.fixture
+def object_store() -> Iterator[dict[str, str]]:
+    """Environment with which S3 is a server of this machine's, that has an empty bucket "dumps"."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        env = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "a-key",
+            "AWS_SECRET_ACCESS_KEY": "a-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        for name, value in env.items():
+            patch.setenv(name, value)
+        # Those of another server would be used again.
+        S3FileSystem.clear_instance_cache()
+        fsspec.filesystem("s3").mkdir("dumps")
+        yield env
+    S3FileSystem.clear_instance_cache()
+    server.stop()
 
 
 @pytest.fixture

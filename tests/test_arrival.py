@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from agent_roles_dagster import arrival, landing
@@ -18,10 +19,10 @@ def test_new_days_are_taken_in_by_and_by_in_their_order() -> None:
     registered: list[str] = []
     last = None
     while len(registered) < len(DAYS):
-        first, in_turn = days_to_look_at(DAYS, registered, last)
-        assert len(first) + len(in_turn) <= 150
-        assert set(in_turn) <= set(registered)
-        registered += [day for day in first if day not in registered]
+        chosen, in_turn = days_to_look_at(DAYS, registered, last)
+        assert len(chosen) <= 150
+        assert set(in_turn) <= set(chosen) & set(registered)
+        registered += [day for day in chosen if day not in registered]
         last = in_turn[-1] if in_turn else None
     assert registered == DAYS
 
@@ -30,12 +31,23 @@ def test_of_a_thousand_old_days_few_are_looked_into_and_each_sooner_or_later() -
     seen: set[str] = set()
     last = None
     for _ in range(33):
-        first, in_turn = days_to_look_at(DAYS, DAYS, last)
-        assert first == DAYS[:-21:-1], "the newest first"
-        assert len(in_turn) <= 30
-        seen.update(first, in_turn)
+        chosen, in_turn = days_to_look_at(DAYS, DAYS, last)
+        assert len(chosen) <= 50
+        assert set(DAYS[-20:]) <= set(chosen)
+        seen.update(chosen)
         last = in_turn[-1]
     assert seen == set(DAYS)
+
+
+def test_where_there_is_time_for_two_days_only_no_day_is_left_out_for_ever() -> None:
+    days = DAYS[:60]
+    seen: set[str] = set()
+    last = None
+    for _ in range(500):
+        chosen, in_turn = days_to_look_at(days, days, last)
+        seen.update(chosen[:2])
+        last = next((day for day in chosen[:2] if day in in_turn), last)
+    assert seen == set(days)
 
 
 def test_a_day_that_is_gone_does_not_stop_the_turn() -> None:
@@ -155,3 +167,17 @@ def test_a_day_of_more_files_than_can_be_staged_is_reported_once_to_be_refused(
     assert look_at(str(tmp_path), "day1", many.fingerprint, time.time()) is None
     (tmp_path / "day1" / "3.json").unlink()
     assert seen(tmp_path, known=many.fingerprint).fingerprint != many.fingerprint
+
+
+def test_of_an_object_stores_listings_none_is_kept(object_store: dict[str, str]) -> None:
+    store = fsspec.filesystem("s3")
+    store.pipe_file("dumps/admin_roles/day1/roles.json", b"[]")
+    manifest = b'{"files": [{"name": "roles.json"}]}'
+    store.pipe_file("dumps/admin_roles/day1/_manifest.json", manifest)
+    found = look_at("s3://dumps/admin_roles", "day1", None, time.time())
+    assert found is not None
+    assert found.listed
+    assert "dumps/admin_roles/day1" not in store.dircache
+    store.pipe_file("dumps/admin_roles/day1/roles.json", b"[1]")
+    again = look_at("s3://dumps/admin_roles", "day1", found.fingerprint, time.time())
+    assert again is not None, "what is there is looked at, not what was there before"

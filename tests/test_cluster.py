@@ -10,14 +10,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
 
 import fsspec
 import psycopg
-import pytest
-from moto.server import ThreadedMotoServer
 from psycopg import sql
 
 from tests.processes import kill, killed_at_the_end, start
@@ -51,26 +48,6 @@ def test_the_stories_end_with_their_tables_over_spark_connect(server: str, tmp_p
             check=False,
         )
     assert ended.returncode == 0, ended.stdout[-6000:]
-
-
-@pytest.fixture
-def object_store() -> Iterator[dict[str, str]]:
-    """Environment with which S3 is a server of this machine's, that has an empty bucket "dumps"."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        env = {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "a-key",
-            "AWS_SECRET_ACCESS_KEY": "a-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        for name, value in env.items():
-            patch.setenv(name, value)
-        fsspec.filesystem("s3").mkdir("dumps")
-        yield env
-    server.stop()
 
 
 def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none(

@@ -8,12 +8,15 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import fsspec
 import pytest
 
+from agent_roles_dagster import sensors
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.sensors import landed_sync_days
@@ -208,6 +211,20 @@ def test_a_day_that_cannot_be_looked_into_is_named_and_keeps_no_other_waiting(
     manifest.rmdir()
     watch.land("day2", [1])
     assert watch.notices() == ["day2"]
+
+
+def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in ("day1", "day2", "day3"):
+        watch.land(day, [1])
+    # A clock by which each look takes twenty seconds.
+    clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
+    monkeypatch.setattr(sensors, "time", clock)
+    assert watch.notices() == ["day1"]
+    assert watch.said == "day1 landed; the others at the next tick"
+    assert watch.notices() == ["day2"]
+    assert watch.notices() == ["day3"]
 
 
 def test_a_landing_folder_that_is_not_there_yet_has_no_days(
