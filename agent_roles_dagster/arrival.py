@@ -53,8 +53,9 @@ def days_to_look_at(
     """Which of the landed days to look into this time, the most pressing first.
 
     They are the first days that are not registered yet, the newest that are, and some of the others
-    in turn: at most 150 folders are listed, however many days have landed, and each is looked into
-    sooner or later, even if there is only ever time for the first few.
+    in turn: at most 150 folders are listed, however many days have landed. Each is looked into
+    sooner or later, even if there is only ever time for the first few, unless a hundred days never
+    become complete.
 
     Args:
         days: the landed days, in their order.
@@ -70,7 +71,7 @@ def days_to_look_at(
     in_turn = others[start : start + _OTHERS]
     newest = old[-_NEWEST:]
     random.shuffle(newest)  # so that where time is short it is not always short for the same ones
-    return [*new, *in_turn[:1], *newest, *in_turn[1:]], in_turn
+    return [*in_turn[:1], *newest[:1], *new, *newest[1:], *in_turn[1:]], in_turn
 
 
 def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arrival | None:

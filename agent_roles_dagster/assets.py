@@ -11,6 +11,7 @@ from dagster_pyspark import LazyPySparkResource
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.landing import (
+    NotRead,
     Unreadable,
     find_dump,
     landed_days,
@@ -21,7 +22,7 @@ from agent_roles_dagster.landing import (
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource, spark_session
-from agent_roles_dagster.retries import retried_if_connection_lost
+from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
 from agent_roles_dagster.summary import day_summary, mapping_preview
 from agent_roles_dagster.sync_days import InvalidSyncDay
@@ -73,7 +74,7 @@ landed_dump = dg.AssetSpec(
         ("status", "JSON", "assigned, removed or absent"),
     ),
 )
-@retried_if_connection_lost
+@retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> dg.MaterializeResult[None]:
@@ -86,6 +87,8 @@ def raw_roles(
         digest = seal(dump)
     except (Unreadable, InvalidSyncDay) as error:
         raise _unreadable(error) from None
+    except NotRead as error:
+        raise _not_read(error) from None
     context.log.info(f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
@@ -158,7 +161,7 @@ class StageConfig(dg.Config):
         ),
     ],
 )
-@retried_if_connection_lost
+@retried_if_lost
 def stage_agent_roles(
     context: dg.AssetExecutionContext,
     config: StageConfig,
@@ -198,6 +201,8 @@ def stage_agent_roles(
         raise dg.Failure(str(error), {"outcome": "refused"}, allow_retries=False) from None
     except Unreadable as error:
         raise _unreadable(error) from None
+    except NotRead as error:
+        raise _not_read(error) from None
     versus = f" since {staged.previous_day}" if staged.previous_day else ""
     context.log.info(
         f"{sync_day}: {staged.raw_rows:,} raw rows = {staged.valid_pairs:,} valid pairs"
@@ -283,20 +288,26 @@ def _in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
         ("removed_at", "TIMESTAMP", "When it ended, UTC; null while it holds"),
     ),
 )
-@retried_if_connection_lost
+@retried_if_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> dg.MaterializeResult[None]:
     """Applies the staged day in one transaction."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
+    keep_days, landed = settings.keep_days, []
+    try:
+        landed = landed_days(settings.landing) if keep_days else []
+    except NotRead as error:
+        context.log.warning(f"{sync_day}: no old snapshot is dropped this time: {error}")
+        keep_days = 0
     try:
         applied = apply_day(
             agent_roles.database_url(),
             sync_day,
             context.run_id,
-            keep_days=settings.keep_days,
-            landed=landed_days(settings.landing) if settings.keep_days else [],
+            keep_days=keep_days,
+            landed=landed,
             say=context.log.info,
         )
     except NotApplied as error:
@@ -345,4 +356,11 @@ def _unreadable(error: Exception) -> dg.Failure:
         " the day.",
         {"outcome": "unreadable"},
         allow_retries=False,
+    )
+
+
+def _not_read(error: NotRead) -> NotRead:
+    return NotRead(
+        f"{error}. Nothing was changed in any table. The dump may be whole: once the place where it"
+        " landed can be reached and read, materialise the day again."
     )

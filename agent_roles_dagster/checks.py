@@ -13,7 +13,7 @@ import dagster as dg
 from agent_roles_dagster.database import connect, one, rows_of_file
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource
-from agent_roles_dagster.retries import retried_if_connection_lost
+from agent_roles_dagster.retries import retried_if_lost
 
 MAX_INVALID_SHARE = 0.20
 _SHOWN = 20
@@ -67,7 +67,7 @@ def _spec(asset: str, name: str, description: str, *, blocking: bool = False) ->
         ),
     ],
 )
-@retried_if_connection_lost
+@retried_if_lost
 def check_stg_agent_roles(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
@@ -147,7 +147,7 @@ def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
         )
     ],
 )
-@retried_if_connection_lost
+@retried_if_lost
 def check_agent_role_pipeline_errors(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
@@ -204,7 +204,7 @@ def check_agent_role_pipeline_errors(
         ),
     ],
 )
-@retried_if_connection_lost
+@retried_if_lost
 def check_agent_role_mapping(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:

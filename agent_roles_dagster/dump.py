@@ -118,7 +118,7 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
     rows = _Rows(name)
     digest = hashlib.sha256()
     try:
-        chunks = _content(inflate(hashed(file, where, digest), file.name))
+        chunks = _content(inflate(hashed(file, digest), file.name))
         is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
         for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
             if rows.is_full:
@@ -127,7 +127,7 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
         yield _note("unreadable", f"{where}: {error}")
         return
     except NotRead as error:
-        yield _note("not read", str(error))
+        yield _note("not read", f"{where}: {error}")
         return
     yield from rows.flush()
     summary = {

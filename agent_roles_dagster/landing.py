@@ -37,28 +37,34 @@ class Unreadable(Exception):
 
 
 class NotRead(Exception):
-    """The disk or the store where the day landed does not give it. Its text is for the user."""
+    """The disk or the store where the dump landed does not give it, which may be whole.
+
+    Its text names what was asked for and the kind of the error.
+    """
 
 
 @contextmanager
-def giving(where: str) -> Iterator[None]:
+def giving(where: str = "") -> Iterator[None]:
     """For what asks the disk or the store, and nothing else.
 
+    Args:
+        where: begins the error's text; if not given, whoever catches it adds that.
+
     Raises:
-        FileNotFoundError: as it comes.
+        Unreadable: instead of FileNotFoundError.
+        ImportError: as it comes: a package is missing for this kind of store.
         NotRead: instead of any other error, since each kind of store has its own.
     """
+    begin = f"{where}: " if where else ""
     try:
         yield
     except FileNotFoundError:
+        raise Unreadable(f"{begin}it is not there, or not any more") from None
+    except ImportError:
         raise
     except Exception as error:
         # Not with the error's own text, which is the library's and may quote anything.
-        raise NotRead(
-            f"{where}: can't be read ({type(error).__name__}). Nothing was changed in any table."
-            " The dump may be whole: once the place where it landed can be reached and read,"
-            " materialise the day again."
-        ) from None
+        raise NotRead(f"{begin}can't be read ({type(error).__name__})") from None
 
 
 @dataclass(frozen=True)
@@ -112,11 +118,11 @@ def shown(landing: str) -> str:
 def landed_days(landing: str) -> list[str]:
     """The sync days that have a folder under `landing`, in their order."""
     fs, root = url_to_fs(landing)
-    try:
-        with giving(shown(landing)):
+    with giving(shown(landing)):
+        try:
             entries = fs.ls(root, detail=True, refresh=True)
-    except FileNotFoundError:
-        return []
+        except FileNotFoundError:
+            return []
     names = (_name(entry) for entry in entries if _is_folder(fs, entry))
     return sorted(filter(is_sync_day, names), key=day_number)
 
@@ -126,6 +132,7 @@ def require_landed(landing: str, sync_day: str) -> None:
 
     Raises:
         InvalidSyncDay: with what is expected and which days are there.
+        NotRead: nobody can tell.
     """
     try:
         day_number(sync_day)
@@ -133,7 +140,11 @@ def require_landed(landing: str, sync_day: str) -> None:
         raise InvalidSyncDay(f"{error}. {_landed_sentence(landing)}") from error
     fs, root = url_to_fs(landing)
     with giving(sync_day):
-        is_there = fs.isdir(f"{root}/{sync_day}")
+        try:
+            # Not by isdir, which says no where a disk gives an error.
+            is_there = _is_folder(fs, fs.info(f"{root}/{sync_day}"))
+        except FileNotFoundError:
+            is_there = False
     if not is_there:
         raise InvalidSyncDay(
             f"{sync_day!r} has not landed: there is no such folder; {EXPECTED}."
@@ -168,15 +179,15 @@ def find_dump(landing: str, sync_day: str) -> Dump:
         Unreadable: no file landed, or too many, a file has no bytes, the manifest is broken, or it
             names files that are not there, or others than dump files that are not what it says.
             Dump files that it does not name are part of the dump, too.
-        NotRead: the folder can't be looked into.
+        NotRead: the folder or the manifest can't be read.
     """
     fs, root = url_to_fs(landing)
     folder = f"{root}/{sync_day}"
-    try:
-        with giving(sync_day):
+    with giving(sync_day):
+        try:
             found = entries_of(fs, folder)
-    except FileNotFoundError:
-        found = []
+        except FileNotFoundError:
+            found = []
     if found is None:
         raise Unreadable(
             f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
@@ -205,7 +216,8 @@ def find_dump(landing: str, sync_day: str) -> Dump:
         for name in sorted(listed.keys() - {f.name for f in files}):
             other = DumpFile(name, there[name]["size"], landing, there[name]["name"])
             _check_other(sync_day, other, listed.pop(name))
-    modified = max(_modified(fs, entry) for entry in dumped)
+    with giving(sync_day):
+        modified = max(_modified(fs, entry) for entry in dumped)
     return Dump(sync_day, files, manifest.get("observed_at"), modified, listed)
 
 
@@ -262,10 +274,10 @@ def _check_other(sync_day: str, file: DumpFile, entry: Mapping[str, Any]) -> Non
         )
     digest = hashlib.sha256()
     try:
-        for _ in hashed(file, where, digest):
+        for _ in hashed(file, digest):
             pass
-    except Unreadable as error:
-        raise Unreadable(f"{where}: {error}") from None
+    except (NotRead, Unreadable) as error:
+        raise type(error)(f"{where}: {error}") from None
     _check_digest(where, entry, digest.hexdigest())
 
 
@@ -281,34 +293,31 @@ def _file_digest(sync_day: str, file: DumpFile) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     blank = True
     try:
-        for piece in inflate(hashed(file, where, digest), file.name):
+        for piece in inflate(hashed(file, digest), file.name):
             text = decoder.decode(piece)
             blank = blank and not text.strip(_BOM + " \t\r\n")
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise Unreadable(f"{where}: the file is not UTF-8 ({error.reason})") from error
-    except Unreadable as error:
-        raise Unreadable(f"{where}: {error}") from None
+    except (NotRead, Unreadable) as error:
+        raise type(error)(f"{where}: {error}") from None
     if blank:
         raise Unreadable(f"{where}: the file is blank")
     return digest.hexdigest()
 
 
-def hashed(file: DumpFile, where: str, digest: Any) -> Iterator[bytes]:
+def hashed(file: DumpFile, digest: Any) -> Iterator[bytes]:
     """The file's bytes in pieces, each fed to the digest first.
 
     Raises:
-        Unreadable: it is there no more.
+        Unreadable: it is not there, or not any more.
         NotRead: it can't be read.
     """
-    try:
-        with giving(where):
-            stream = file.open()
-    except FileNotFoundError:
-        raise Unreadable("it is not there, or not any more") from None
+    with giving():
+        stream = file.open()
     with stream:
         while True:
-            with giving(where):
+            with giving():
                 chunk = stream.read(_CHUNK)
             if not chunk:
                 return

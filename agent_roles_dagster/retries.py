@@ -25,7 +25,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def retried_if_connection_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
+def retried_if_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
     """The function of an asset or a check, retried after NotRead or an OperationalError.
 
     But not after `Refused`, which is such an error, too.

@@ -118,7 +118,8 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         Exception: whatever else kept it from telling anything.
     """
     settings = Settings.from_env()
-    # The last event told of each kind, then how many days, since when, and whether that was told.
+    # The last event told of each kind; how many days there are, the newest, since when, and whether
+    # that was told.
     state: dict[str, Any] = json.loads(context.cursor or "{}")
     told = 0
     said = ""
@@ -160,12 +161,15 @@ def _news(
     # Anybody may register a partition, under any name.
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     known = sorted(days, key=day_number)
-    if len(known) > state.get("days", -1):
-        yield None, {"days": len(known), "since": time.time(), "overdue": False}
-    elif len(known) < state["days"]:
-        yield None, {"days": len(known)}
-    waited = timedelta(seconds=time.time() - state["since"])
     last = known[-1] if known else None
+    before = {"days": state.get("days", -1), "newest": state.get("newest")}
+    if before != (now := {"days": len(known), "newest": last}):
+        # A day is new if it is one more, or the newest by its name. Others may have gone meanwhile.
+        is_new = len(known) > before["days"] or (
+            last and before["newest"] and day_number(last) > day_number(before["newest"])
+        )
+        yield None, now | ({"since": time.time(), "overdue": False} if is_new else {})
+    waited = timedelta(seconds=time.time() - state["since"])
     if not state["overdue"] and (text := overdue(last, waited, fresh_hours)):
         yield text, {"overdue": True}
 

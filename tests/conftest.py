@@ -198,6 +198,8 @@ def object_store() -> Iterator[dict[str, str]]:
         S3FileSystem.clear_instance_cache()
         fsspec.filesystem("s3").mkdir("dumps")
         yield env
+        # What is in it belongs to this process, not to the server.
+        fsspec.filesystem("s3").rm("dumps", recursive=True)
     S3FileSystem.clear_instance_cache()
     server.stop()
 

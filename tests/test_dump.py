@@ -714,7 +714,8 @@ def test_plain_lists_are_read_fast_and_say_the_same(
 def test_what_may_be_refused_keeps_its_text(tmp_path: Path) -> None:
     """The fast way takes only integers within BIGINT, or their texts, that are assigned."""
     plain = ["1", '"1"', '"-1"', '{"id": 1}', '{"id": "1", "n": 1.5}', '{"id": 1, "id": 2}',
-             '{"id": 1, "status": "assigned"}']  # fmt: skip
+             '{"id": 1, "status": "assigned"}',
+             '{"id": 1, "status": "\\u0061ssigned"}']  # fmt: skip
     valid = ['{"agent_id": 1}', '{"id": 1, "status": "removed"}']
     others = ["1.0", "9223372036854775808", '"9223372036854775808"', '" 1"', '"1_0"', '"+1"',
               '"01"', '"\u0661"', '{"id": 1, "status": null}', "true", "null", "1e2"]  # fmt: skip

@@ -1,5 +1,6 @@
 """The landing folder: days, dump files, manifests, and what the seal sees in the bytes."""
 
+import errno
 import gzip
 import hashlib
 import json
@@ -9,11 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
+from s3fs import S3FileSystem
 
 from agent_roles_dagster import landing
+from agent_roles_dagster.dump import read_file
 from agent_roles_dagster.landing import (
     Dump,
     NotRead,
@@ -197,8 +202,46 @@ def test_a_file_that_the_disk_does_not_give_is_not_read_which_says_nothing_of_th
     dump = land(tmp_path, {"a.json": RECORDS})
     (tmp_path / "day1" / "a.json").unlink()
     (tmp_path / "day1" / "a.json").mkdir()
-    with pytest.raises(NotRead, match=r"^day1/a\.json: can't be read \(IsADirectoryError\)\. Noth"):
+    with pytest.raises(NotRead, match=r"^day1/a\.json: can't be read \(IsADirectoryError\)$"):
         seal(dump)
+
+
+def test_an_object_that_is_gone_since_it_was_listed_makes_the_day_unreadable(
+    object_store: dict[str, str],
+) -> None:
+    store = fsspec.filesystem("s3")
+    store.pipe_file("dumps/admin_roles/day1/a.json", RECORDS)
+    dump = find_dump("s3://dumps/admin_roles", "day1")
+    # By somebody else: this file system still takes it for there, and asks only when it reads.
+    S3FileSystem(skip_instance_cache=True).rm_file("dumps/admin_roles/day1/a.json")
+    gone = "day1/a.json: it is not there, or not any more"
+    with pytest.raises(Unreadable, match=f"^{gone}$"):
+        seal(dump)
+    assert list(read_file("day1", dump.files[0]))[-1]["problem"].to_pylist() == [gone]
+
+
+def test_a_manifest_that_leads_nowhere_makes_the_day_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "_manifest.json").symlink_to(tmp_path / "gone")
+    with pytest.raises(
+        Unreadable, match=r"^day1/_manifest\.json: it is not there, or not any more$"
+    ):
+        land(tmp_path, {"a.json": RECORDS})
+
+
+@pytest.mark.parametrize("asked", ["info", "ls", "modified"])
+def test_a_disk_that_gives_an_error_is_not_taken_for_an_empty_one_and_its_text_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    land(tmp_path, {"a.json": RECORDS})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "private")
+
+    monkeypatch.setattr(LocalFileSystem, asked, fail)
+    ask = require_landed if asked == "info" else find_dump
+    with pytest.raises(NotRead, match=r"^day1: can't be read \(OSError\)$"):
+        ask(str(tmp_path), "day1")
 
 
 def test_a_manifest_too_long_to_be_held_in_memory_makes_the_day_unreadable(

@@ -1,6 +1,7 @@
 """Whoever reads the webhook learns of each failed run, failed check and overdue day, once."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -237,6 +238,23 @@ def test_a_day_that_is_overdue_is_told_once_until_another_has_landed(
         ticks.tick()
         time.sleep(0.01)
     assert len(hook.texts) == 2
+
+
+def test_a_day_that_comes_as_another_goes_is_a_new_one(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1", "day2"])
+    for day in range(3, 5):
+        for _ in range(2):
+            ticks.tick()
+            time.sleep(0.01)
+        pipeline.instance.delete_dynamic_partition(SYNC_DAY, f"day{day - 2}")
+        pipeline.instance.add_dynamic_partitions(SYNC_DAY, [f"day{day}"])
+    for _ in range(2):
+        ticks.tick()
+        time.sleep(0.01)
+    assert [re.findall(r"day\d", text) for text in hook.texts] == [["day2"], ["day3"], ["day4"]]
 
 
 def test_a_day_far_ahead_by_a_wrong_name_keeps_no_later_gap_from_being_told(

@@ -133,9 +133,7 @@ def test_a_file_that_the_disk_does_not_give_to_a_task_is_not_said_to_be_broken(
         file.unlink()
         file.mkdir()
 
-    with pytest.raises(
-        NotRead, match=r"^day1/roles\.json: can't be read \(IsADirectoryError\)\. N"
-    ):
+    with pytest.raises(NotRead, match=r"^day1/roles\.json: can't be read \(IsADirectoryError\)$"):
         _stage_alone(pipeline, "day1", before_loading=lose)
     assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
 
