@@ -5,7 +5,6 @@ Told from names, sizes, times and the manifest: no dump file is opened.
 
 import hashlib
 import json
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,7 +47,7 @@ class Arrival:
 
 
 def days_to_look_at(
-    days: Sequence[str], registered: Iterable[str], last: str | None
+    days: Sequence[str], registered: Iterable[str], last: str | None, turn: int
 ) -> tuple[list[str], list[str]]:
     """Which of the landed days to look into this time, the most pressing first.
 
@@ -60,6 +59,7 @@ def days_to_look_at(
     Args:
         days: the landed days, in their order.
         last: the last of the others that was looked into, None at first.
+        turn: a number that grows from look to look, for which of the newest comes first.
 
     Returns: all of them, and the others among them.
     """
@@ -70,7 +70,8 @@ def days_to_look_at(
     start = others.index(last) + 1 if last in others else 0
     in_turn = others[start : start + _OTHERS]
     newest = old[-_NEWEST:]
-    random.shuffle(newest)  # so that where time is short it is not always short for the same ones
+    at = turn % max(1, len(newest))  # where time is short, it is not always short for the same ones
+    newest = [*newest[at:], *newest[:at]]
     return [*in_turn[:1], *newest[:1], *new, *newest[1:], *in_turn[1:]], in_turn
 
 

@@ -37,5 +37,7 @@ def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinit
         minimum_interval_seconds=LOOK_EVERY,
         # Several days at once would wait for Dagster's backfills, which start every 30 seconds.
         emit_backfills=False,
+        # A run that died is started again as a whole: its day may have landed anew meanwhile.
+        run_tags={"dagster/retry_strategy": "ALL_STEPS"},
         default_status=status.RUNNING if settings.automation else status.STOPPED,
     )

@@ -52,7 +52,8 @@ def giving(where: str = "") -> Iterator[None]:
 
     Raises:
         Unreadable: instead of FileNotFoundError.
-        ImportError: as it comes: a package is missing for this kind of store.
+        ImportError, NotImplementedError: as they come: this kind of store needs a package, or
+            can't do what is asked of it.
         NotRead: instead of any other error, since each kind of store has its own.
     """
     begin = f"{where}: " if where else ""
@@ -60,7 +61,7 @@ def giving(where: str = "") -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise Unreadable(f"{begin}it is not there, or not any more") from None
-    except ImportError:
+    except (ImportError, NotImplementedError):
         raise
     except Exception as error:
         # Not with the error's own text, which is the library's and may quote anything.
@@ -165,7 +166,7 @@ def entries_of(fs: Any, folder: str) -> list[dict[str, Any]] | None:
     Raises:
         FileNotFoundError: there is no such folder.
     """
-    # Names first, which take a tenth of the memory.
+    # Names first, which on a disk take a tenth of the memory.
     if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
         return None
     found: list[dict[str, Any]] = fs.ls(folder, detail=True)

@@ -49,14 +49,14 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     settings = Settings.from_env()
     days = landed_days(settings.landing)
     registered = _without_those_gone(context.instance, days)
-    chosen, in_turn = days_to_look_at(days, registered, context.cursor)
+    now = time.time()
+    chosen, in_turn = days_to_look_at(days, registered, context.cursor, int(now) // LOOK_EVERY)
     reported = context.instance.event_log_storage.get_latest_tags_by_partition(
         landed_dump.key,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
         [DATA_VERSION_TAG],
         asset_partitions=chosen,
     )
-    now = time.time()
     until = time.monotonic() + _SECONDS
     last = context.cursor
     landed, landing, odd = {}, [], []
@@ -162,7 +162,9 @@ def _news(
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     known = sorted(days, key=day_number)
     last = known[-1] if known else None
-    before = {"days": state.get("days", -1), "newest": state.get("newest")}
+    # A state that does not say how many there were is of an earlier version.
+    before = {"days": state.get("days", len(known) if "since" in state else -1)}
+    before["newest"] = state.get("newest")
     if before != (now := {"days": len(known), "newest": last}):
         # A day is new if it is one more, or the newest by its name. Others may have gone meanwhile.
         is_new = len(known) > before["days"] or (

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dagster as dg
 import psycopg
 import pytest
 
@@ -62,9 +61,7 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
         ) as running,
     ):
         eventually(running.has_looked, "the sensors' first looks", running)
-        # Without any event, a look of the daemon has no end, and the first landing may count twice.
-        with dg.DagsterInstance.from_config(str(running.home)) as instance:
-            instance.report_runless_asset_event(dg.AssetObservation("another_asset"))
+        running.report_an_event()
         source = tmp_path / "source"
         for number in (1, 2, 3):
             write_day(source, f"day{number}", seed=number, clean=True)
@@ -81,14 +78,16 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
         )
         [text] = hook.texts
         assert "stg_agent_roles failed (unreadable): day3/2.json: not JSON, or cut short" in text
-        ended = [("day1", "SUCCESS"), ("day2", "SUCCESS"), ("day3", "FAILURE")]
-        eventually(lambda: sorted(running.runs()) == ended, "the runs' ends", running)
+        outcomes = [("day1", "SUCCESS"), ("day2", "SUCCESS"), ("day3", "FAILURE")]
+        eventually(lambda: sorted(running.runs()) == outcomes, "the runs' ends", running)
 
         write_day(landing, "day3", seed=3, clean=True)
         eventually(
             lambda: applied(database) == ["day1", "day2", "day3"], "the corrected day", running
         )
         eventually(lambda: running.runs()[3:] == [("day3", "SUCCESS")], "its run's end", running)
+        ended = time.time()
+        eventually(lambda: running.has_looked(ended), "the sensors' next looks", running)
         assert len(hook.texts) == 1
     written = {
         "the notice": text,

@@ -240,6 +240,24 @@ def test_a_day_that_is_overdue_is_told_once_until_another_has_landed(
     assert len(hook.texts) == 2
 
 
+def test_what_an_earlier_version_told_of_an_overdue_day_is_not_told_again(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1", "day2"])
+    state = json.loads(ticks.cursor or "")
+    del state["days"]
+    ticks.cursor = json.dumps(state | {"newest": "day2", "since": time.time(), "overdue": True})
+    for _ in range(2):
+        assert ticks.tick() == "Nothing to tell"
+        time.sleep(0.01)
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day3"])
+    for _ in range(2):
+        ticks.tick()
+        time.sleep(0.01)
+    assert ["the newest is day3." in text for text in hook.texts] == [True]
+
+
 def test_a_day_that_comes_as_another_goes_is_a_new_one(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

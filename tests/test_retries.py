@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import click
@@ -107,6 +108,22 @@ def test_a_server_that_is_not_ready_yet_does_not_refuse(said: str, kind: bool) -
     assert bool(database.REFUSALS.search(f"connection failed: FATAL:  {said}")) is kind
 
 
+@pytest.fixture
+def store_that_is_away(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The landing folder is in an object store that does not answer."""
+    # Of this, the library's own text has the address.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:1/{PLANTED}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    monkeypatch.setenv("AGENT_ROLES_LANDING", "s3://dumps/admin_roles")
+    S3FileSystem.clear_instance_cache()
+    yield
+    S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.usefixtures("store_that_is_away")
 @pytest.mark.parametrize(
     ("step", "assets"),
     [
@@ -118,19 +135,10 @@ def test_a_store_that_is_away_is_asked_again_and_the_dump_is_not_said_to_be_brok
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str, assets: str
 ) -> None:
     monkeypatch.setattr(retries, "RETRIES", 1)
-    # Of this, the library's own text has the address.
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:1/{PLANTED}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(S3FileSystem, "retries", 1)
-    monkeypatch.setenv("AGENT_ROLES_LANDING", "s3://dumps/admin_roles")
-    S3FileSystem.clear_instance_cache()
     with pytest.raises(click.UsageError, match="day1: can't be read"):
         pipeline.run("day1", select=assets)
     pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1"])
     result = pipeline.run("day1", select=assets)
-    S3FileSystem.clear_instance_cache()
     assert not result.success
     assert tried_again(result) == [step]
     [failed] = [event for event in result.all_events if event.is_step_failure]
@@ -140,6 +148,22 @@ def test_a_store_that_is_away_is_asked_again_and_the_dump_is_not_said_to_be_brok
     [notice] = what_went_wrong("day1", result.all_events)
     assert notice.startswith("day1: ")
     assert notice.endswith("read, materialise the day again.")
+    assert notice.count("day1: can't be read") == notice.count("Nothing was changed") == 1
+
+
+def test_a_store_that_is_away_keeps_no_staged_day_from_being_applied(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    for number in (1, 2):
+        write_day(pipeline.landing, f"day{number}", seed=number)
+        assert pipeline.run(
+            f"day{number}", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors"
+        ).success
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "1")
+    request.getfixturevalue("store_that_is_away")
+    assert pipeline.run("day2", select="agent_role_mapping").success
+    query = "SELECT applied_at IS NOT NULL, pruned_at FROM agent_role_sync_days"
+    assert pipeline.rows(query) == [(True, None), (True, None)], "nothing is dropped this time"
 
 
 def test_a_day_that_is_not_staged_is_not_tried_again(pipeline: Pipeline) -> None:

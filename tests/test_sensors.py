@@ -216,15 +216,16 @@ def test_a_day_that_cannot_be_looked_into_is_named_and_keeps_no_other_waiting(
 def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for day in ("day1", "day2", "day3"):
+    for day in ("day1", "day2", "day3", "day4"):
         watch.land(day, [1])
-    # A clock by which each look takes twenty seconds.
-    clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
+    # A clock by which each look takes fifteen seconds.
+    clock = SimpleNamespace(time=time.time, monotonic=count(0, 15).__next__)
     monkeypatch.setattr(sensors, "time", clock)
-    assert watch.notices() == ["day1"]
-    assert watch.said == "day1 landed; the others at the next tick"
-    assert watch.notices() == ["day2"]
+    assert watch.notices() == ["day1", "day2"]
+    assert watch.said == "day1, day2 landed; the others at the next tick"
+    # Of those that are there already, one is looked into each time.
     assert watch.notices() == ["day3"]
+    assert watch.notices() == ["day4"]
 
 
 def test_a_landing_folder_that_is_not_there_yet_has_no_days(
