@@ -13,6 +13,7 @@ the end, if a broken day was not told, or anything twice, or if the tables are n
 """
 
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -135,6 +136,9 @@ class Soak:
 
 
 def main(days: int) -> int:
+    # Started by a shell's `&`, it would ignore SIGINT, as would its children, and Dagster then
+    # ignores SIGTERM, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="agent-roles-soak-"))
     folder.chmod(0o755)
     server = running_server(folder / "home")
