@@ -73,8 +73,7 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
     do("pg_dump -Fc", tmp_path, OLD_URL=pipeline.database, NEW_URL=other_database)
     assert tables(other_database) == after[0]
     do('psql "$NEW_URL"', tmp_path, NEW_URL=other_database)
-    there = other_database.replace("//postgres@", "//agent_roles_runner@")
-    assert there != other_database
+    there = re.sub("//.*@", "//agent_roles_runner:a%20password@", other_database)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", there)
     for number in (2, 3):
         assert pipeline.run(f"day{number}").success

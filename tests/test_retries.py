@@ -154,16 +154,16 @@ def test_a_store_that_is_away_is_asked_again_and_the_dump_is_not_said_to_be_brok
 def test_a_store_that_is_away_keeps_no_staged_day_from_being_applied(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    for number in (1, 2):
+    for number in (1, 2, 3):
         write_day(pipeline.landing, f"day{number}", seed=number)
         assert pipeline.run(
             f"day{number}", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors"
         ).success
     monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "1")
     request.getfixturevalue("store_that_is_away")
-    assert pipeline.run("day2", select="agent_role_mapping").success
+    assert pipeline.run("day3", select="agent_role_mapping").success
     query = "SELECT applied_at IS NOT NULL, pruned_at FROM agent_role_sync_days"
-    assert pipeline.rows(query) == [(True, None), (True, None)], "nothing is dropped this time"
+    assert pipeline.rows(query) == [(True, None)] * 3, "day1 is dropped another time"
 
 
 def test_a_day_that_is_not_staged_is_not_tried_again(pipeline: Pipeline) -> None:
