@@ -65,9 +65,10 @@ def connect(url: str) -> Iterator[Connection]:
         ) from None
     with opened as connection:
         connection.execute("SET client_min_messages = warning")
-        # The last thing that the file creates.
+        # Both: the last thing that the file creates, and what was added to it last.
         newest = "to_regprocedure('agent_role_changes_between(text, text)')"
-        if not one(connection, f"SELECT {newest} IS NOT NULL AS there"):
+        added = "to_regclass('agent_role_checksums')"
+        if not one(connection, f"SELECT num_nulls({newest}, {added}) = 0 AS there"):
             run_file(connection, "010_schema")
         _require_one_schema(connection)
         try:

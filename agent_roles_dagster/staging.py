@@ -1,12 +1,15 @@
 """Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
 
+import hashlib
 import json
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
@@ -16,7 +19,10 @@ from agent_roles_dagster.database import (
     Connection,
     connect,
     lock_tables,
+    one,
+    rows_of_file,
     run_file,
+    sql_file,
     staging_lock,
 )
 from agent_roles_dagster.guard import why_held
@@ -27,6 +33,7 @@ from agent_roles_dagster.landing import (
     check_digests,
     content_digest,
     find_dump,
+    seal,
 )
 from agent_roles_dagster.load import (
     Load,
@@ -49,6 +56,7 @@ _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
 _PHASES = ("waiting", "starting Spark", "reading and loading", "publishing")
+_PHASES_UNCHANGED = ("waiting", "looking for changes")
 
 
 class Held(Exception):
@@ -98,6 +106,21 @@ class StagedDay:
     def newly_assigned(self) -> int:
         """Pairs that the previous staged day did not assign."""
         return self.assigned - (self.previous_assigned - self.removed)
+
+
+# Of a StagedDay, what the day's record has under the same name.
+_RECORDED = (
+    "digest",
+    "files",
+    "observed_at",
+    "records",
+    "raw_rows",
+    "valid_pairs",
+    "duplicates",
+    "invalid_rows",
+    "assigned",
+    "removed",
+)
 
 
 @dataclass(frozen=True)
@@ -189,6 +212,15 @@ def stage_day(
             dump = find_dump(settings.landing, sync_day)
             neighbours = _neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)
+            if not accept_removals:
+                unchanged = _unchanged(settings, connection, dump, neighbours, sealed)
+                if unchanged is not None:
+                    drop_load_tables(connection)
+                    marks.append(time.monotonic())
+                    say(f"{sync_day}: the same dump, and the tables are as it left them")
+                    return replace(
+                        unchanged, seconds=_seconds(sync_day, _PHASES_UNCHANGED, marks, say)
+                    )
             now = datetime.now(UTC).replace(tzinfo=None)
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
@@ -210,15 +242,23 @@ def stage_day(
                 _publish(
                     settings, connection, staged, neighbours, target, run_id, accept_removals, say
                 )
+                _keep_checksum(connection, sync_day)
             finally:
                 if not connection.closed and not connection.broken:
                     drop_load_tables(connection)
     marks.append(time.monotonic())
+    return replace(staged, seconds=_seconds(sync_day, _PHASES, marks, say))
+
+
+def _seconds(
+    sync_day: str, phases: tuple[str, ...], marks: list[float], say: Callable[[str], None]
+) -> dict[str, float]:
+    """How long each phase took, from mark to mark; says so, too."""
     taken = (round(end - start, 1) for start, end in pairwise(marks))
-    seconds = dict(zip(_PHASES, taken, strict=True))
-    said = ", ".join(f"{phase} {seconds[phase]}" for phase in _PHASES)
+    seconds = dict(zip(phases, taken, strict=True))
+    said = ", ".join(f"{phase} {seconds[phase]}" for phase in phases)
     say(f"{sync_day}: seconds: {said}")
-    return replace(staged, seconds=seconds)
+    return seconds
 
 
 def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
@@ -237,14 +277,85 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, day_no, digest, observed_at, pruned_at, assigned, removed,"
+            "SELECT sync_day, day_no, digest, observed_at, pruned_at, records, raw_rows,"
+            " valid_pairs, duplicates, invalid_rows, assigned, removed, files,"
+            " checksum, code_digest,"
             " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
-            " FROM agent_role_sync_days"
+            " FROM agent_role_sync_days LEFT JOIN agent_role_checksums USING (sync_day)"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
         ).format(sql.SQL(condition), sql.SQL(order))
         return connection.execute(query, (number,)).fetchone()
 
     return _Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
+
+
+def _unchanged(
+    settings: Settings,
+    connection: Connection,
+    dump: Dump,
+    neighbours: _Neighbours,
+    sealed: str | None,
+) -> StagedDay | None:
+    """The day as it is staged, if this code staged this dump and staging it would change nothing.
+
+    That is so while the day and its neighbours are what they were when each was staged last: what a
+    neighbour's correction means for the day is part of that correction.
+    """
+    old = neighbours.old
+    if old is None or not old["is_there"] or old["code_digest"] != _code_digest():
+        return None
+    if sealed not in (None, old["digest"]) or dump.observed_at not in (None, old["observed_at"]):
+        return None
+    previous = neighbours.previous
+    staged = StagedDay(
+        sync_day=dump.sync_day,
+        previous_day=previous["sync_day"] if previous else None,
+        previous_assigned=previous["assigned"] if previous else 0,
+        content=one(
+            connection,
+            "SELECT content::TEXT FROM agent_role_sync_days WHERE sync_day = %s",
+            (dump.sync_day,),
+        ),
+        **{name: old[name] for name in _RECORDED},
+    )
+    if _why_held(settings, staged) or any(
+        day["checksum"] != _checksum(connection, day["sync_day"])
+        for day in (old, previous, neighbours.next)
+        if day is not None
+    ):
+        return None
+    # Last, as it reads the whole dump: it may be another one than what was sealed.
+    if seal(dump) != old["digest"]:
+        return None
+    _check_records(dump, {file["name"]: file["records"] for file in json.loads(staged.content)})
+    return staged
+
+
+def _checksum(connection: Connection, sync_day: str) -> str:
+    """What the tables hold of a day that has a record."""
+    [row] = rows_of_file(connection, "025_checksum_day", sync_day=sync_day)
+    return str(row["checksum"])
+
+
+def _keep_checksum(connection: Connection, sync_day: str) -> None:
+    connection.execute(
+        "INSERT INTO agent_role_checksums AS known VALUES (%s, %s, %s)"
+        " ON CONFLICT (sync_day) DO UPDATE"
+        " SET checksum = excluded.checksum, code_digest = excluded.code_digest"
+        " WHERE known.* IS DISTINCT FROM excluded.*",
+        (sync_day, _checksum(connection, sync_day), _code_digest()),
+    )
+
+
+@cache
+def _code_digest() -> str:
+    """Another one whenever the code might judge a dump differently."""
+    digest = hashlib.sha256()
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
+    for name in ("021_publish_errors", "022_publish_day"):
+        digest.update(sql_file(name).encode())
+    return digest.hexdigest()
 
 
 def _load(
@@ -353,13 +464,7 @@ def _publish(
     say: Callable[[str], None],
 ) -> None:
     """Make the loaded day visible in one transaction, or record its errors and raise Held."""
-    reason = why_held(
-        settings.guard,
-        records=staged.records,
-        assigned=staged.assigned,
-        previous=staged.previous_assigned,
-        removals=staged.removed,
-    )
+    reason = _why_held(settings, staged)
     held = None
     if reason and not accept_removals:
         held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
@@ -398,6 +503,16 @@ def _publish(
         drop_load_tables(connection)
     if held is not None:
         raise Held(held, staged)
+
+
+def _why_held(settings: Settings, staged: StagedDay) -> str | None:
+    return why_held(
+        settings.guard,
+        records=staged.records,
+        assigned=staged.assigned,
+        previous=staged.previous_assigned,
+        removals=staged.removed,
+    )
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

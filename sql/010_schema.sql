@@ -116,6 +116,16 @@ COMMENT ON TABLE agent_role_pending IS
 'Pairs whose story changed since the mapping last followed; one may stand here twice. Whoever '
 'publishes a day or applies it locks this table first, so that they take turns.';
 
+CREATE TABLE IF NOT EXISTS agent_role_checksums (
+    sync_day TEXT PRIMARY KEY REFERENCES agent_role_sync_days ON DELETE CASCADE,
+    checksum TEXT NOT NULL,
+    code_digest TEXT NOT NULL
+);
+
+COMMENT ON TABLE agent_role_checksums IS
+'What the tables held of each day when it was last staged (025_checksum_day.sql), and the SHA-256 '
+'of the code that staged it. While both are the same, the same dump again has nothing to do.';
+
 CREATE OR REPLACE VIEW agent_role_history AS
 SELECT
     change.agent_id,

@@ -39,6 +39,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
+GRANT SELECT, INSERT, UPDATE ON agent_role_checksums TO agent_roles_runner;
 
 GRANT SELECT ON
 stg_agent_roles,
@@ -46,6 +47,7 @@ agent_role_mapping,
 agent_role_sync_days,
 agent_role_changes,
 agent_role_pending,
+agent_role_checksums,
 agent_role_history
 TO agent_roles_reader;
 
@@ -80,6 +82,7 @@ ALTER TABLE agent_role_mapping OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_sync_days OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_changes OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_pending OWNER TO agent_roles_owner;
+ALTER TABLE agent_role_checksums OWNER TO agent_roles_owner;
 ALTER VIEW agent_role_history OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_roles_on OWNER TO agent_roles_owner;

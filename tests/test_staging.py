@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -21,7 +22,7 @@ from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import StagedDay, stage_day
+from agent_roles_dagster.staging import Held, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 
@@ -163,10 +164,109 @@ def test_the_same_dump_again_writes_no_row(pipeline: Pipeline) -> None:
     for day in ("day3", "day1", "day2"):
         assert pipeline.run(day).success
     assert pipeline.rows(COUNTERS) == before
+    # Nor where every pair is compared anew.
+    for day in ("day3", "day1", "day2"):
+        pipeline.execute("DELETE FROM agent_role_checksums")
+        assert pipeline.run(day).success
+    assert pipeline.rows(COUNTERS) == before
+
+
+def _no_spark() -> None:
+    pytest.fail("Spark was asked, to compare what is as it was")
+
+
+def test_the_same_dump_again_is_not_compared_anew_while_the_tables_are_as_they_were(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", [1, 1, None])
+    _land(pipeline, "day2", [2])
+    first = [_stage_alone(pipeline, day) for day in ("day1", "day2", "day1")]
+    again = [_stage_alone(pipeline, day, before_loading=_no_spark) for day in ("day1", "day2")]
+    for before, after in zip(first, again, strict=False):
+        assert json.loads(after.content) == json.loads(before.content)
+        assert replace(after, content=before.content, seconds=before.seconds) == before
+        assert after.seconds.keys() == {"waiting", "looking for changes"}
+    # Though it lands with another time, without a manifest's word for it.
+    pipeline.write("day2", {"roles.json": json.dumps([{"id": 10, "agents": [2]}])})
+    assert _stage_alone(pipeline, "day2", before_loading=_no_spark).observed_at == (
+        first[1].observed_at
+    )
+
+
+CHANGES_TO_DAY2 = {
+    "a pair is gone": "DELETE FROM stg_agent_roles_day2 WHERE agent_id = 3",
+    "a pair is there twice": "INSERT INTO stg_agent_roles SELECT * FROM stg_agent_roles_day2",
+    "a pair is another": "UPDATE stg_agent_roles_day2 SET agent_id = 9 WHERE agent_id = 3",
+    "a status is another": "UPDATE stg_agent_roles_day2 SET status = 'removed' WHERE agent_id = 3",
+    "a row without an id": "INSERT INTO stg_agent_roles_day2 VALUES (NULL, 10, 'assigned', 'day2')",
+    "no table": "DROP TABLE stg_agent_roles_day2",
+    "a removal of the next day": "INSERT INTO stg_agent_roles_day3"
+    " VALUES (3, 10, 'removed', 'day3')",
+    "a change": "DELETE FROM agent_role_changes WHERE day_no = 2 AND agent_id = 3",
+    "a change of the next day": "INSERT INTO agent_role_changes VALUES (3, 10, 3, 'removed')",
+    "an error is gone": "DELETE FROM agent_role_pipeline_errors WHERE sync_day = 'day2'",
+    "an error is another": "UPDATE agent_role_pipeline_errors SET error_message = 'mine'",
+    "the record": "UPDATE agent_role_sync_days SET duplicates = 7 WHERE sync_day = 'day2'",
+}
+STAGED = {
+    "stg_agent_roles": "agent_id, role_id, status, sync_day",
+    "agent_role_changes": "agent_id, role_id, day_no, change",
+    "agent_role_pipeline_errors": "agent_id, error_message, raw_record, sync_day",
+    "agent_role_sync_days": "sync_day, duplicates, assigned, removed",
+}
+
+
+@pytest.mark.parametrize("damage", CHANGES_TO_DAY2.values(), ids=CHANGES_TO_DAY2.keys())
+def test_the_same_dump_again_mends_what_somebody_changed(pipeline: Pipeline, damage: str) -> None:
+    def staged() -> dict[str, list[tuple[Any, ...]]]:
+        return {
+            table: sorted(pipeline.rows(f"SELECT ({columns})::TEXT FROM {table}"))
+            for table, columns in STAGED.items()
+        }
+
+    days = {"day1": [1, 2, 4, None], "day2": [2, 3, 3, "x"], "day3": [2, 3]}
+    for day, agents in days.items():
+        _land(pipeline, day, agents)
+        _stage_alone(pipeline, day)
+    before = staged()
+    pipeline.execute(damage)
+    assert staged() != before
+    # Some of it is another day's as well.
+    for day in ("day2", "day1", "day3"):
+        _stage_alone(pipeline, day)
+    assert staged() == before
+
+
+@pytest.mark.parametrize("what", ["another snapshot before", "other code", "another limit"])
+def test_a_day_is_compared_anew_where_the_same_dump_may_come_to_something_else(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 4], "day2": [2, 3]})
+    asked: list[int] = []
+    match what:
+        case "another snapshot before":
+            pipeline.execute("UPDATE stg_agent_roles_day1 SET agent_id = 5 WHERE agent_id = 4")
+        case "other code":
+            pipeline.execute("UPDATE agent_role_checksums SET code_digest = 'of a version before'")
+        case _:
+            monkeypatch.setenv("AGENT_ROLES_HOLD_MIN_REMOVALS", "1")
+            with pytest.raises(Held, match="it would remove 2"):
+                _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
+    if not asked:
+        _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
+    assert asked == [1]
+
+
+def test_a_day_without_rows_whose_table_is_gone_gets_it_back(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [], "day2": []})
+    pipeline.execute("DROP TABLE stg_agent_roles_day1")
+    _stage_alone(pipeline, "day1")
+    _stage_alone(pipeline, "day2", before_loading=_no_spark)
 
 
 TABLES = ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
 TABLES += ("agent_role_changes", "agent_role_pending", "agent_role_sync_days")
+TABLES += ("agent_role_checksums",)
 
 
 def _all_rows(pipeline: Pipeline) -> dict[str, list[Any]]:
@@ -325,6 +425,7 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     removed = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed' ORDER BY agent_id"
     assert [agent for (agent,) in pipeline.rows(removed)] == list(range(1_000))
     # Its own earlier version and its next day are read so, too.
+    pipeline.execute("DELETE FROM agent_role_checksums")
     before = pipeline.rows(COUNTERS)
     _stage(pipeline, {"day1": list(range(2_000))})
     assert pipeline.rows(COUNTERS) == before
