@@ -29,6 +29,19 @@ from agent_roles_dagster.sync_days import InvalidSyncDay
 
 GROUP = "agent_roles"
 OWNERS = ["team:access-reviews"]
+# Of a staged day, what its log record has as fields, for whoever reads logs by machine.
+_LOGGED = (
+    "sync_day",
+    "previous_day",
+    "raw_rows",
+    "valid_pairs",
+    "duplicates",
+    "invalid_rows",
+    "assigned",
+    "newly_assigned",
+    "removed",
+    "seconds",
+)
 
 _ID = ("agent_id", "BIGINT", "Agent ID"), ("role_id", "BIGINT", "Role ID")
 
@@ -89,7 +102,10 @@ def raw_roles(
         raise _unreadable(error) from None
     except NotRead as error:
         raise _not_read(error) from None
-    context.log.info(f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes")
+    context.log.info(
+        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes",
+        extra={"sync_day": sync_day, "files": len(dump.files), "bytes": dump.size},
+    )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
         metadata={
@@ -207,7 +223,8 @@ def stage_agent_roles(
     context.log.info(
         f"{sync_day}: {staged.raw_rows:,} raw rows = {staged.valid_pairs:,} valid pairs"
         f" + {staged.duplicates:,} duplicate + {staged.invalid_rows:,} invalid;"
-        f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}"
+        f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}",
+        extra={name: getattr(staged, name) for name in _LOGGED},
     )
     with connect(url) as connection:
         explained = {"summary": dg.MetadataValue.md(day_summary(connection, staged))}
@@ -313,7 +330,12 @@ def agent_role_mapping(
     except NotApplied as error:
         raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from None
     context.log.info(
-        f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted"
+        f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted",
+        extra={
+            "sync_day": sync_day,
+            "rows_changed": applied.written,
+            "rows_deleted": applied.deleted,
+        },
     )
     return dg.MaterializeResult(
         metadata={

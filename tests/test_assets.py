@@ -1,12 +1,18 @@
 """What a materialisation tells the person who reads it in the web interface."""
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 
 from tests.conftest import Pipeline
+
+README = Path(__file__).parents[1] / "README.md"
 
 STAGING = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
 
@@ -132,3 +138,23 @@ def test_a_materialisation_says_what_its_seconds_went_into(pipeline: Pipeline) -
     phases = "waiting", "starting Spark", "reading and loading", "publishing"
     assert list(seconds) == [f"seconds {phase}" for phase in phases]
     assert seconds["seconds reading and loading"] > 0
+
+
+def test_a_days_log_records_have_its_counts_as_fields(pipeline: Pipeline, tmp_path: Path) -> None:
+    land(pipeline, "day1", (10, [1, 1, 2, None]))
+    land(pipeline, "day2", (10, [1, 3]))
+    file = tmp_path / "agent_roles.json"
+    (told_of,) = re.findall(r"^python_logs:\n(?:  .*\n)+", README.read_text(), re.MULTILINE)
+    settings = yaml.safe_load(told_of.replace("/var/log/agent_roles.json", str(file)))
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=settings) as instance:
+        for day in ("day1", "day2"):
+            instance.add_dynamic_partitions("sync_day", [day])
+            assert replace(pipeline, instance=instance).run(day).success
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    read, staged, applied = [record for record in records if record.get("sync_day") == "day2"]
+    assert (read["files"], read["bytes"]) == (1, len('[{"id": 10, "agents": [1, 3]}]'))
+    assert staged["seconds"].keys() >= {"waiting", "publishing"}
+    names = ("previous_day", "raw_rows", "valid_pairs", "duplicates", "invalid_rows")
+    names += ("assigned", "newly_assigned", "removed")
+    assert [staged[name] for name in names] == ["day1", 2, 2, 0, 0, 2, 1, 1]
+    assert (applied["rows_changed"], applied["rows_deleted"]) == (2, 0)
