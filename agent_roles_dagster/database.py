@@ -69,7 +69,14 @@ def connect(url: str) -> Iterator[Connection]:
         newest = "to_regprocedure('agent_role_changes_between(text, text)')"
         added = "to_regclass('agent_role_checksums')"
         if not one(connection, f"SELECT num_nulls({newest}, {added}) = 0 AS there"):
-            run_file(connection, "010_schema")
+            try:
+                run_file(connection, "010_schema")
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise Refused(
+                    f"This user may not create the tables, or those of this version"
+                    f" ({error.diag.message_primary}). Nothing was changed. Somebody who may runs"
+                    " sql/010_schema.sql and sql/015_roles.sql by psql, as after every update"
+                ) from None
         _require_one_schema(connection)
         try:
             yield connection

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow as pa
+import pyspark
 from psycopg import sql
 from pyspark.sql import SparkSession
 
@@ -168,6 +171,13 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
+    def checksums(self, connection: Connection, staged: str | None = None) -> "_Checksums":
+        """Of the day as it was staged before, or of the one that is staged now."""
+        if staged is None and self.old is not None:
+            staged = self.old["sync_day"]
+        previous = None if self.previous is None else self.previous["sync_day"]
+        return _checksums(connection, staged, previous)
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -212,8 +222,9 @@ def stage_day(
             dump = find_dump(settings.landing, sync_day)
             neighbours = _neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)
+            found = neighbours.checksums(connection)
             if not accept_removals:
-                unchanged = _unchanged(settings, connection, dump, neighbours, sealed)
+                unchanged = _unchanged(settings, connection, dump, neighbours, found, sealed)
                 if unchanged is not None:
                     drop_load_tables(connection)
                     marks.append(time.monotonic())
@@ -240,9 +251,16 @@ def stage_day(
                 marks.append(time.monotonic())
                 staged = _checked(connection, dump, neighbours, target, sealed)
                 _publish(
-                    settings, connection, staged, neighbours, target, run_id, accept_removals, say
+                    settings,
+                    connection,
+                    staged,
+                    neighbours,
+                    found,
+                    target,
+                    run_id,
+                    accept_removals,
+                    say,
                 )
-                _keep_checksum(connection, sync_day)
             finally:
                 if not connection.closed and not connection.broken:
                     drop_load_tables(connection)
@@ -279,9 +297,8 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
         query = sql.SQL(
             "SELECT sync_day, day_no, digest, observed_at, pruned_at, records, raw_rows,"
             " valid_pairs, duplicates, invalid_rows, assigned, removed, files,"
-            " checksum, code_digest,"
             " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
-            " FROM agent_role_sync_days LEFT JOIN agent_role_checksums USING (sync_day)"
+            " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
         ).format(sql.SQL(condition), sql.SQL(order))
         return connection.execute(query, (number,)).fetchone()
@@ -294,68 +311,104 @@ def _unchanged(
     connection: Connection,
     dump: Dump,
     neighbours: _Neighbours,
+    found: "_Checksums",
     sealed: str | None,
 ) -> StagedDay | None:
-    """The day as it is staged, if this code staged this dump and staging it would change nothing.
+    """The day as it is staged, if staging this dump again would change nothing.
 
-    That is so while the day and its neighbours are what they were when each was staged last: what a
-    neighbour's correction means for the day is part of that correction.
+    That is so if this code staged it, and the day and its neighbours are what they were when they
+    were compared.
     """
-    old = neighbours.old
-    if old is None or not old["is_there"] or old["code_digest"] != _code_digest():
+    old, previous, following = neighbours.old, neighbours.previous, neighbours.next
+    if old is None or not old["is_there"] or found != _kept(connection, dump.sync_day):
         return None
     if sealed not in (None, old["digest"]) or dump.observed_at not in (None, old["observed_at"]):
         return None
-    previous = neighbours.previous
+    if following is not None:
+        now = _checksums(connection, following["sync_day"], dump.sync_day)
+        kept = _kept(connection, following["sync_day"])
+        # Whichever code staged it: what it refused is not this day's.
+        if kept is None or now != replace(kept, code_digest=now.code_digest):
+            return None
+    content = one(
+        connection,
+        "SELECT content::TEXT FROM agent_role_sync_days WHERE sync_day = %s",
+        (dump.sync_day,),
+    )
     staged = StagedDay(
         sync_day=dump.sync_day,
         previous_day=previous["sync_day"] if previous else None,
         previous_assigned=previous["assigned"] if previous else 0,
-        content=one(
-            connection,
-            "SELECT content::TEXT FROM agent_role_sync_days WHERE sync_day = %s",
-            (dump.sync_day,),
-        ),
+        content=content,
         **{name: old[name] for name in _RECORDED},
     )
-    if _why_held(settings, staged) or any(
-        day["checksum"] != _checksum(connection, day["sync_day"])
-        for day in (old, previous, neighbours.next)
-        if day is not None
-    ):
-        return None
     # Last, as it reads the whole dump: it may be another one than what was sealed.
-    if seal(dump) != old["digest"]:
+    if _why_held(settings, staged) or seal(dump) != old["digest"]:
         return None
-    _check_records(dump, {file["name"]: file["records"] for file in json.loads(staged.content)})
+    _check_records(dump, {file["name"]: file["records"] for file in json.loads(content)})
     return staged
 
 
-def _checksum(connection: Connection, sync_day: str) -> str:
-    """What the tables hold of a day that has a record."""
-    [row] = rows_of_file(connection, "025_checksum_day", sync_day=sync_day)
-    return str(row["checksum"])
+@dataclass(frozen=True)
+class _Checksums:
+    """What the tables hold of a day and of the pairs of the day before, and the code's digest.
+
+    Attributes:
+        pairs, record: None if the day is not staged.
+        previous_pairs: None if no day before it is.
+    """
+
+    pairs: str | None
+    record: str | None
+    previous_pairs: str | None
+    code_digest: str
 
 
-def _keep_checksum(connection: Connection, sync_day: str) -> None:
-    connection.execute(
-        "INSERT INTO agent_role_checksums AS known VALUES (%s, %s, %s)"
-        " ON CONFLICT (sync_day) DO UPDATE"
-        " SET checksum = excluded.checksum, code_digest = excluded.code_digest"
-        " WHERE known.* IS DISTINCT FROM excluded.*",
-        (sync_day, _checksum(connection, sync_day), _code_digest()),
+def _checksums(connection: Connection, sync_day: str | None, previous: str | None) -> _Checksums:
+    def checksum(file: str, day: str | None) -> str | None:
+        rows = rows_of_file(connection, file, sync_day=day) if day is not None else []
+        return str(rows[0]["checksum"]) if rows else None
+
+    return _Checksums(
+        checksum("025_checksum_pairs", sync_day),
+        checksum("026_checksum_record", sync_day),
+        checksum("025_checksum_pairs", previous),
+        _CODE_DIGEST,
     )
 
 
-@cache
-def _code_digest() -> str:
-    """Another one whenever the code might judge a dump differently."""
-    digest = hashlib.sha256()
+def _kept(connection: Connection, sync_day: str) -> _Checksums | None:
+    row = connection.execute(
+        "SELECT pairs, record, previous_pairs, code_digest FROM agent_role_checksums"
+        " WHERE sync_day = %s",
+        (sync_day,),
+    ).fetchone()
+    return None if row is None else _Checksums(**row)
+
+
+def _keep(connection: Connection, sync_day: str, found: _Checksums) -> None:
+    connection.execute(
+        "INSERT INTO agent_role_checksums AS known VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (sync_day) DO UPDATE SET pairs = excluded.pairs, record = excluded.record,"
+        " previous_pairs = excluded.previous_pairs, code_digest = excluded.code_digest"
+        " WHERE known.* IS DISTINCT FROM excluded.*",
+        (sync_day, *astuple(found)),
+    )
+
+
+def _digest_of_code() -> str:
+    """Another one whenever the code, or what it is run by, might judge a dump differently."""
+    versions = (sys.version, pyspark.__version__, pa.__version__, msgspec.__version__)
+    digest = hashlib.sha256(repr(versions).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
     for name in ("021_publish_errors", "022_publish_day"):
         digest.update(sql_file(name).encode())
     return digest.hexdigest()
+
+
+# When it is imported: later, the files may be those of another version than what runs.
+_CODE_DIGEST = _digest_of_code()
 
 
 def _load(
@@ -458,6 +511,7 @@ def _publish(
     connection: Connection,
     staged: StagedDay,
     neighbours: _Neighbours,
+    found: "_Checksums",
     target: Load,
     run_id: str,
     accept_removals: str | None,
@@ -500,6 +554,11 @@ def _publish(
         run_file(connection, "021_publish_errors")
         if held is None:
             run_file(connection, "022_publish_day")
+            left = neighbours.checksums(connection, staged.sync_day)
+            # A new day's rows nobody else has seen yet. Of an older one, those that were compared
+            # are known only if nothing came of it.
+            if found in (left, replace(left, pairs=None, record=None)):
+                _keep(connection, staged.sync_day, left)
         drop_load_tables(connection)
     if held is not None:
         raise Held(held, staged)

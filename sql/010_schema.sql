@@ -118,13 +118,16 @@ COMMENT ON TABLE agent_role_pending IS
 
 CREATE TABLE IF NOT EXISTS agent_role_checksums (
     sync_day TEXT PRIMARY KEY REFERENCES agent_role_sync_days ON DELETE CASCADE,
-    checksum TEXT NOT NULL,
+    pairs TEXT NOT NULL,
+    record TEXT NOT NULL,
+    previous_pairs TEXT,
     code_digest TEXT NOT NULL
 );
 
 COMMENT ON TABLE agent_role_checksums IS
-'What the tables held of each day when it was last staged (025_checksum_day.sql), and the SHA-256 '
-'of the code that staged it. While both are the same, the same dump again has nothing to do.';
+'What the tables held of a day, and of the pairs of the day before, when the day was compared with '
+'its dump and found right, or was new (025, 026), and the SHA-256 of the code that did. While all '
+'are the same, the same dump again has nothing to do. Without a row here, all is compared.';
 
 CREATE OR REPLACE VIEW agent_role_history AS
 SELECT

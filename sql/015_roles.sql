@@ -39,7 +39,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
-GRANT SELECT, INSERT, UPDATE ON agent_role_checksums TO agent_roles_runner;
+GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_checksums TO agent_roles_runner;
 
 GRANT SELECT ON
 stg_agent_roles,
@@ -47,7 +47,6 @@ agent_role_mapping,
 agent_role_sync_days,
 agent_role_changes,
 agent_role_pending,
-agent_role_checksums,
 agent_role_history
 TO agent_roles_reader;
 

@@ -170,6 +170,7 @@ WHERE
     -- Counts differ, too, where somebody else changed them, or rows are judged anew.
     OR (
         known.files,
+        known.content,
         known.records,
         known.raw_rows,
         known.valid_pairs,
@@ -179,6 +180,7 @@ WHERE
         known.removed
     ) IS DISTINCT FROM (
         excluded.files,
+        excluded.content,
         excluded.records,
         excluded.raw_rows,
         excluded.valid_pairs,

@@ -98,20 +98,37 @@ class Team:
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             instance.report_runless_asset_event(dg.AssetObservation("another_asset"))
 
-    def runs(self) -> list[tuple[str, str]]:
-        """Day and status of each run that is not started again, oldest first."""
+    def runs(self, *, started_again: bool = False) -> list[tuple[str, str]]:
+        """Day and status of each run that is not (or that is) started again, oldest first."""
         query = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
         found = []
         for run in reversed(self.ask(query)["runsOrError"]["results"]):
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
-            if tags.get("dagster/will_retry") != "true":
+            if (tags.get("dagster/will_retry") == "true") == started_again:
                 found.append((tags["dagster/partition"], run["status"]))
         return found
+
+    def made_by_the_newest_run(self) -> set[str]:
+        """The assets that it materialised."""
+        query = "{ runsOrError(limit: 1) { ... on Runs { results {"
+        query += " assetMaterializations { assetKey { path } } } } } }"
+        [run] = self.ask(query)["runsOrError"]["results"]
+        return {made["assetKey"]["path"][-1] for made in run["assetMaterializations"]}
 
     def stop(self, *names: str) -> list[str]:
         """SIGTERM to each of these; returns the names of what lives on."""
         # As long as .deploy/compose.yaml gives them.
         return stop(*(self.processes[name] for name in names), patience=660)
+
+    def kill_a_run(self) -> bool:
+        """SIGKILL to all that the code server started, once a JVM is among it."""
+        started = psutil.Process(self.processes["code"].pid).children(recursive=True)
+        if not any(each.name() == "java" for each in started):
+            return False
+        for each in started:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        return True
 
     def kill(self) -> None:
         """End what there is of them."""

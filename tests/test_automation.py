@@ -18,6 +18,7 @@ from tests.webhooks import webhook
 from tests.worlds import write_day
 
 PATIENCE = 600
+MADE = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
 
 
 @pytest.fixture
@@ -86,6 +87,18 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
             lambda: applied(database) == ["day1", "day2", "day3"], "the corrected day", running
         )
         eventually(lambda: running.runs()[3:] == [("day3", "SUCCESS")], "its run's end", running)
+
+        write_day(landing, "day4", seed=4, clean=True)
+        eventually(
+            lambda: running.runs()[4:] == [("day4", "STARTED")] and running.kill_a_run(),
+            "a day's run that can be killed",
+            running,
+        )
+        eventually(lambda: running.runs()[4:] == [("day4", "SUCCESS")], "it is run again", running)
+        assert running.runs(started_again=True) == [("day4", "FAILURE")]
+        assert applied(database) == ["day1", "day2", "day3", "day4"]
+        # All of it, as it may have landed anew since the killed run sealed it.
+        assert running.made_by_the_newest_run() == MADE
         ended = time.time()
         eventually(lambda: running.has_looked(ended), "the sensors' next looks", running)
         assert len(hook.texts) == 1

@@ -1,6 +1,6 @@
--- What the tables hold of a staged day, as one text that is another once any of it is: its pairs
--- and their status, its changes, its refused rows and its record.
--- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 025_checksum_day.sql
+-- What the tables hold of a staged day beside its pairs, its changes, its refused rows and its
+-- record, as one text that is another once any of it is.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 026_checksum_record.sql
 WITH day AS (
     SELECT
         day_no,
@@ -21,27 +21,28 @@ WITH day AS (
                 error_raw_rows
             )::TEXT,
             0
-        ) AS record_hash
+        ) AS hash
     FROM agent_role_sync_days
-    WHERE sync_day = current_setting('agent_roles.sync_day')
-),
-
-staged AS (
-    SELECT
-        count(*) AS row_count,
-        -- A hash is null where anything is, so that such a row is only counted.
-        sum(
-            hashint8extended(agent_id, hashint8extended(role_id, hashtextextended(status, 0)))
-        ) AS hash_sum
-    FROM stg_agent_roles
     WHERE sync_day = current_setting('agent_roles.sync_day')
 ),
 
 changed AS (
     SELECT
         count(*) AS row_count,
+        -- As in 025.
         sum(
-            hashint8extended(agent_id, hashint8extended(role_id, hashtextextended(change, 0)))
+            hashint8extended(
+                agent_id,
+                hashint4extended(
+                    (agent_id >> 32)::INTEGER,
+                    hashint8extended(
+                        role_id,
+                        hashint4extended(
+                            (role_id >> 32)::INTEGER, hashtextextended(change, 0)
+                        )
+                    )
+                )
+            )
         ) AS hash_sum
     FROM agent_role_changes
     WHERE day_no = (SELECT day.day_no FROM day)
@@ -60,15 +61,13 @@ refused AS (
 )
 
 SELECT
-    concat_ws(
-        ' ',
-        day.record_hash,
-        -- Null sums are told apart from none at all by their place.
-        row(staged.row_count, staged.hash_sum),
-        row(changed.row_count, changed.hash_sum),
-        row(refused.row_count, refused.hash_sum)
-    ) AS checksum
+    row(
+        day.hash,
+        changed.row_count,
+        changed.hash_sum,
+        refused.row_count,
+        refused.hash_sum
+    )::TEXT AS checksum
 FROM day
-CROSS JOIN staged
 CROSS JOIN changed
 CROSS JOIN refused;
