@@ -1,31 +1,29 @@
 """Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
 
-import hashlib
 import json
-import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import msgspec
-import pyarrow as pa
-import pyspark
 from psycopg import sql
 from pyspark.sql import SparkSession
 
+from agent_roles_dagster.checksums import (
+    Checksums,
+    checksums,
+    keep_checksums,
+    kept_checksums,
+)
 from agent_roles_dagster.database import (
     Connection,
     connect,
     lock_tables,
     one,
-    rows_of_file,
     run_file,
-    sql_file,
     staging_lock,
 )
 from agent_roles_dagster.guard import why_held
@@ -58,8 +56,13 @@ from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_
 _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
-_PHASES = ("waiting", "starting Spark", "reading and loading", "publishing")
-_PHASES_UNCHANGED = ("waiting", "looking for changes")
+_PHASES = (
+    "waiting",
+    "looking for changes",
+    "starting Spark",
+    "reading and loading",
+    "publishing",
+)
 
 
 class Held(Exception):
@@ -171,12 +174,12 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
-    def checksums(self, connection: Connection, staged: str | None = None) -> "_Checksums":
+    def checksums(self, connection: Connection, staged: str | None = None) -> Checksums:
         """Of the day as it was staged before, or of the one that is staged now."""
         if staged is None and self.old is not None:
             staged = self.old["sync_day"]
         previous = None if self.previous is None else self.previous["sync_day"]
-        return _checksums(connection, staged, previous)
+        return checksums(connection, staged, previous)
 
     def rows(self) -> int:
         """How many rows these days have staged."""
@@ -223,15 +226,14 @@ def stage_day(
             neighbours = _neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)
             found = neighbours.checksums(connection)
+            unchanged = None
             if not accept_removals:
                 unchanged = _unchanged(settings, connection, dump, neighbours, found, sealed)
-                if unchanged is not None:
-                    drop_load_tables(connection)
-                    marks.append(time.monotonic())
-                    say(f"{sync_day}: the same dump, and the tables are as it left them")
-                    return replace(
-                        unchanged, seconds=_seconds(sync_day, _PHASES_UNCHANGED, marks, say)
-                    )
+            marks.append(time.monotonic())
+            if unchanged is not None:
+                drop_load_tables(connection)
+                say(f"{sync_day}: the same dump, and the tables are as it left them")
+                return replace(unchanged, seconds=_seconds(sync_day, marks, say))
             now = datetime.now(UTC).replace(tzinfo=None)
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
@@ -265,16 +267,14 @@ def stage_day(
                 if not connection.closed and not connection.broken:
                     drop_load_tables(connection)
     marks.append(time.monotonic())
-    return replace(staged, seconds=_seconds(sync_day, _PHASES, marks, say))
+    return replace(staged, seconds=_seconds(sync_day, marks, say))
 
 
-def _seconds(
-    sync_day: str, phases: tuple[str, ...], marks: list[float], say: Callable[[str], None]
-) -> dict[str, float]:
+def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
     """How long each phase took, from mark to mark; says so, too."""
     taken = (round(end - start, 1) for start, end in pairwise(marks))
-    seconds = dict(zip(phases, taken, strict=True))
-    said = ", ".join(f"{phase} {seconds[phase]}" for phase in phases)
+    seconds = dict(zip(_PHASES, taken, strict=False))
+    said = ", ".join(f"{phase} {taken}" for phase, taken in seconds.items())
     say(f"{sync_day}: seconds: {said}")
     return seconds
 
@@ -311,7 +311,7 @@ def _unchanged(
     connection: Connection,
     dump: Dump,
     neighbours: _Neighbours,
-    found: "_Checksums",
+    found: Checksums,
     sealed: str | None,
 ) -> StagedDay | None:
     """The day as it is staged, if staging this dump again would change nothing.
@@ -320,13 +320,13 @@ def _unchanged(
     were compared.
     """
     old, previous, following = neighbours.old, neighbours.previous, neighbours.next
-    if old is None or not old["is_there"] or found != _kept(connection, dump.sync_day):
+    if old is None or not old["is_there"] or found != kept_checksums(connection, dump.sync_day):
         return None
     if sealed not in (None, old["digest"]) or dump.observed_at not in (None, old["observed_at"]):
         return None
     if following is not None:
-        now = _checksums(connection, following["sync_day"], dump.sync_day)
-        kept = _kept(connection, following["sync_day"])
+        now = checksums(connection, following["sync_day"], dump.sync_day)
+        kept = kept_checksums(connection, following["sync_day"])
         # Whichever code staged it: what it refused is not this day's.
         if kept is None or now != replace(kept, code_digest=now.code_digest):
             return None
@@ -347,68 +347,6 @@ def _unchanged(
         return None
     _check_records(dump, {file["name"]: file["records"] for file in json.loads(content)})
     return staged
-
-
-@dataclass(frozen=True)
-class _Checksums:
-    """What the tables hold of a day and of the pairs of the day before, and the code's digest.
-
-    Attributes:
-        pairs, record: None if the day is not staged.
-        previous_pairs: None if no day before it is.
-    """
-
-    pairs: str | None
-    record: str | None
-    previous_pairs: str | None
-    code_digest: str
-
-
-def _checksums(connection: Connection, sync_day: str | None, previous: str | None) -> _Checksums:
-    def checksum(file: str, day: str | None) -> str | None:
-        rows = rows_of_file(connection, file, sync_day=day) if day is not None else []
-        return str(rows[0]["checksum"]) if rows else None
-
-    return _Checksums(
-        checksum("025_checksum_pairs", sync_day),
-        checksum("026_checksum_record", sync_day),
-        checksum("025_checksum_pairs", previous),
-        _CODE_DIGEST,
-    )
-
-
-def _kept(connection: Connection, sync_day: str) -> _Checksums | None:
-    row = connection.execute(
-        "SELECT pairs, record, previous_pairs, code_digest FROM agent_role_checksums"
-        " WHERE sync_day = %s",
-        (sync_day,),
-    ).fetchone()
-    return None if row is None else _Checksums(**row)
-
-
-def _keep(connection: Connection, sync_day: str, found: _Checksums) -> None:
-    connection.execute(
-        "INSERT INTO agent_role_checksums AS known VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT (sync_day) DO UPDATE SET pairs = excluded.pairs, record = excluded.record,"
-        " previous_pairs = excluded.previous_pairs, code_digest = excluded.code_digest"
-        " WHERE known.* IS DISTINCT FROM excluded.*",
-        (sync_day, *astuple(found)),
-    )
-
-
-def _digest_of_code() -> str:
-    """Another one whenever the code, or what it is run by, might judge a dump differently."""
-    versions = (sys.version, pyspark.__version__, pa.__version__, msgspec.__version__)
-    digest = hashlib.sha256(repr(versions).encode())
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(module.read_bytes())
-    for name in ("021_publish_errors", "022_publish_day"):
-        digest.update(sql_file(name).encode())
-    return digest.hexdigest()
-
-
-# When it is imported: later, the files may be those of another version than what runs.
-_CODE_DIGEST = _digest_of_code()
 
 
 def _load(
@@ -511,7 +449,7 @@ def _publish(
     connection: Connection,
     staged: StagedDay,
     neighbours: _Neighbours,
-    found: "_Checksums",
+    found: Checksums,
     target: Load,
     run_id: str,
     accept_removals: str | None,
@@ -558,7 +496,7 @@ def _publish(
             # A new day's rows nobody else has seen yet. Of an older one, those that were compared
             # are known only if nothing came of it.
             if found in (left, replace(left, pairs=None, record=None)):
-                _keep(connection, staged.sync_day, left)
+                keep_checksums(connection, staged.sync_day, left)
         drop_load_tables(connection)
     if held is not None:
         raise Held(held, staged)

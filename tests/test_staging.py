@@ -211,13 +211,14 @@ CHANGES_TO_DAY2 = {
     "an error is gone": "DELETE FROM agent_role_pipeline_errors WHERE sync_day = 'day2'",
     "an error is another": "UPDATE agent_role_pipeline_errors SET error_message = 'mine'",
     "a count": "UPDATE agent_role_sync_days SET duplicates = 7 WHERE sync_day = 'day2'",
+    "a count of errors": "UPDATE agent_role_sync_days SET error_rows = 7",
     "the files' counts": "UPDATE agent_role_sync_days SET content = NULL WHERE sync_day = 'day2'",
 }
 STAGED = {
     "stg_agent_roles": "agent_id, role_id, status, sync_day",
     "agent_role_changes": "agent_id, role_id, day_no, change",
     "agent_role_pipeline_errors": "agent_id, error_message, raw_record, sync_day",
-    "agent_role_sync_days": "sync_day, content, duplicates, assigned, removed",
+    "agent_role_sync_days": "sync_day, content, duplicates, assigned, removed, error_rows",
 }
 
 
