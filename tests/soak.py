@@ -3,13 +3,12 @@
     python -m tests.soak 200
 
 One day in ten is broken and corrected two days later, one in ten lands again with other content.
-After a third of the days the code server gets a SIGTERM, after two thirds all processes, whatever
-they are at, and each is started again. Every five days a line is printed: resident memory (MB) of
-the daemon and of the code server, and the median time (ms) of the ticks of each sensor since the
-last line. It fails if anything is left behind, if ticks take more than `GROWTH` times as long at
-the end as near the beginning, if memory grows by more than `MB_PER_DAY` between the last start and
-the end, if a broken day was not told, or anything twice, or if the tables are not those of
-`tests/model.py`.
+After a sixth of the days the code server gets a SIGTERM, after a third all processes, whatever they
+are at, and each is started again. Every five days a line is printed: resident memory (MB) of the
+daemon and of the code server, and the median time (ms) of the ticks of each sensor since the last
+line. It fails if anything is left behind, if ticks take more than `GROWTH` times as long at the end
+as near the beginning, if memory grows by more than `MB_PER_DAY` in the last third, if a broken day
+was not told, or anything twice, or if the tables are not those of `tests/model.py`.
 """
 
 import os
@@ -119,7 +118,7 @@ class Soak:
         for name, values in self.measured.items():
             part = len(values) // 6
             if name.endswith("MB"):
-                # All processes have spent the last third since their start, and grown up by then.
+                # The code server grows with its first hundred runs or so, and levels off.
                 first, last = values[-2 * part : -part], values[-part:]
                 most = statistics.median(first or [0]) + MB_PER_DAY * part * LINES_EVERY
             else:
@@ -168,9 +167,9 @@ def main(days: int) -> int:
                 soak.land(f"day{number - 2}", number - 2)
             if number % 10 == 7:
                 soak.land(f"day{number - 3}", 1000 + number)
-            if number == days // 3:
+            if number == days // 6:
                 soak.restart("code")
-            if number == days * 2 // 3:
+            if number == days // 3:
                 soak.restart("code", "daemon", "webserver")
             if number % LINES_EVERY == 0:
                 soak.line(f"day{number}")
