@@ -13,7 +13,7 @@ from agent_roles_dagster.database import Connection, rows_of_file, sql_file
 
 
 def _digest_of_code() -> str:
-    """Another one whenever the code, or what it is run by, might judge a dump differently."""
+    """Another one with each version of the code, or of the packages here that judge a dump."""
     versions = (sys.version, pyspark.__version__, pa.__version__, msgspec.__version__)
     digest = hashlib.sha256(repr(versions).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
@@ -41,9 +41,15 @@ class Checksums:
     previous_pairs: str | None
     code_digest: str
 
+    def are_of(self, *, pairs: int, changes: int) -> bool:
+        """Whether the tables hold so many pairs and changes of the day, and no more."""
+        return f"{self.pairs}".startswith(f"({pairs},") and f"{self.record}".startswith(
+            f"({changes},"
+        )
 
-def checksums(connection: Connection, sync_day: str | None, previous: str | None) -> Checksums:
-    """What the tables hold now; of ten million pairs it takes PostgreSQL about a second.
+
+def take_checksums(connection: Connection, sync_day: str | None, previous: str | None) -> Checksums:
+    """What the tables hold now; each ten million pairs take PostgreSQL about a second.
 
     Raises:
         psycopg.Error: the database.
@@ -62,7 +68,7 @@ def checksums(connection: Connection, sync_day: str | None, previous: str | None
 
 
 def kept_checksums(connection: Connection, sync_day: str) -> Checksums | None:
-    """What `keep_checksums` kept last, None if it did not."""
+    """What `keep_checksums` kept last, None if it never did."""
     row = connection.execute(
         "SELECT pairs, record, previous_pairs, code_digest FROM agent_role_checksums"
         " WHERE sync_day = %s",
@@ -74,7 +80,8 @@ def kept_checksums(connection: Connection, sync_day: str) -> Checksums | None:
 def keep_checksums(connection: Connection, sync_day: str, found: Checksums) -> None:
     """Remember what the tables hold of a staged day that was compared with its dump."""
     connection.execute(
-        "INSERT INTO agent_role_checksums AS known VALUES (%s, %s, %s, %s, %s)"
+        "INSERT INTO agent_role_checksums AS known"
+        " (sync_day, pairs, record, previous_pairs, code_digest) VALUES (%s, %s, %s, %s, %s)"
         " ON CONFLICT (sync_day) DO UPDATE SET pairs = excluded.pairs, record = excluded.record,"
         " previous_pairs = excluded.previous_pairs, code_digest = excluded.code_digest"
         " WHERE known.* IS DISTINCT FROM excluded.*",

@@ -64,22 +64,20 @@ def connect(url: str) -> Iterator[Connection]:
             " without it, it is the embedded one"
         ) from None
     with opened as connection:
-        connection.execute("SET client_min_messages = warning")
-        # Both: the last thing that the file creates, and what was added to it last.
-        newest = "to_regprocedure('agent_role_changes_between(text, text)')"
-        added = "to_regclass('agent_role_checksums')"
-        if not one(connection, f"SELECT num_nulls({newest}, {added}) = 0 AS there"):
-            try:
-                run_file(connection, "010_schema")
-            except psycopg.errors.InsufficientPrivilege as error:
-                raise Refused(
-                    f"This user may not create the tables, or those of this version"
-                    f" ({error.diag.message_primary}). Nothing was changed. Somebody who may runs"
-                    " sql/010_schema.sql and sql/015_roles.sql by psql, as after every update"
-                ) from None
-        _require_one_schema(connection)
         try:
+            connection.execute("SET client_min_messages = warning")
+            # Both: the last thing that the file creates, and what was added to it last.
+            newest = "to_regprocedure('agent_role_changes_between(text, text)')"
+            added = "to_regclass('agent_role_checksums')"
+            if not one(connection, f"SELECT num_nulls({newest}, {added}) = 0 AS there"):
+                run_file(connection, "010_schema")
+            _require_one_schema(connection)
             yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise psycopg.errors.InsufficientPrivilege(
+                f"{error.diag.message_primary}. Whoever owns the tables runs sql/010_schema.sql and"
+                " sql/015_roles.sql with psql, as after every update"
+            ) from None
         except psycopg.Error as error:
             if error.diag.message_detail is None and error.diag.context is None:
                 raise

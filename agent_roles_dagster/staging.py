@@ -14,15 +14,14 @@ from pyspark.sql import SparkSession
 
 from agent_roles_dagster.checksums import (
     Checksums,
-    checksums,
     keep_checksums,
     kept_checksums,
+    take_checksums,
 )
 from agent_roles_dagster.database import (
     Connection,
     connect,
     lock_tables,
-    one,
     run_file,
     staging_lock,
 )
@@ -179,7 +178,7 @@ class _Neighbours:
         if staged is None and self.old is not None:
             staged = self.old["sync_day"]
         previous = None if self.previous is None else self.previous["sync_day"]
-        return checksums(connection, staged, previous)
+        return take_checksums(connection, staged, previous)
 
     def rows(self) -> int:
         """How many rows these days have staged."""
@@ -295,12 +294,13 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, day_no, digest, observed_at, pruned_at, records, raw_rows,"
-            " valid_pairs, duplicates, invalid_rows, assigned, removed, files,"
+            "SELECT sync_day, day_no, pruned_at, {}, content::TEXT,"
             " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
             " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
-        ).format(sql.SQL(condition), sql.SQL(order))
+        ).format(
+            sql.SQL(", ").join(map(sql.Identifier, _RECORDED)), sql.SQL(condition), sql.SQL(order)
+        )
         return connection.execute(query, (number,)).fetchone()
 
     return _Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
@@ -316,8 +316,8 @@ def _unchanged(
 ) -> StagedDay | None:
     """The day as it is staged, if staging this dump again would change nothing.
 
-    That is so if this code staged it, and the day and its neighbours are what they were when they
-    were compared.
+    That is so if this code compared it last, and the day and its neighbours are what they were when
+    they were compared.
     """
     old, previous, following = neighbours.old, neighbours.previous, neighbours.next
     if old is None or not old["is_there"] or found != kept_checksums(connection, dump.sync_day):
@@ -325,27 +325,22 @@ def _unchanged(
     if sealed not in (None, old["digest"]) or dump.observed_at not in (None, old["observed_at"]):
         return None
     if following is not None:
-        now = checksums(connection, following["sync_day"], dump.sync_day)
-        kept = kept_checksums(connection, following["sync_day"])
-        # Whichever code staged it: what it refused is not this day's.
-        if kept is None or now != replace(kept, code_digest=now.code_digest):
+        now = take_checksums(connection, following["sync_day"], None)
+        # It was compared with this day as it is.
+        now = replace(now, previous_pairs=found.pairs)
+        if now != kept_checksums(connection, following["sync_day"]):
             return None
-    content = one(
-        connection,
-        "SELECT content::TEXT FROM agent_role_sync_days WHERE sync_day = %s",
-        (dump.sync_day,),
-    )
     staged = StagedDay(
         sync_day=dump.sync_day,
         previous_day=previous["sync_day"] if previous else None,
         previous_assigned=previous["assigned"] if previous else 0,
-        content=content,
+        content=old["content"],
         **{name: old[name] for name in _RECORDED},
     )
     # Last, as it reads the whole dump: it may be another one than what was sealed.
     if _why_held(settings, staged) or seal(dump) != old["digest"]:
         return None
-    _check_records(dump, {file["name"]: file["records"] for file in json.loads(content)})
+    _check_records(dump, {file["name"]: file["records"] for file in json.loads(staged.content)})
     return staged
 
 
@@ -493,9 +488,13 @@ def _publish(
         if held is None:
             run_file(connection, "022_publish_day")
             left = neighbours.checksums(connection, staged.sync_day)
-            # A new day's rows nobody else has seen yet. Of an older one, those that were compared
-            # are known only if nothing came of it.
-            if found in (left, replace(left, pairs=None, record=None)):
+            # Of a day that was staged before, those that were compared are known only if nothing
+            # came of it. A new one's are the loaded ones, if there are no others.
+            is_new = found == replace(left, pairs=None, record=None) and left.are_of(
+                pairs=staged.assigned + staged.removed,
+                changes=staged.newly_assigned + staged.removed,
+            )
+            if is_new or found == left:
                 keep_checksums(connection, staged.sync_day, left)
         drop_load_tables(connection)
     if held is not None:

@@ -125,9 +125,10 @@ CREATE TABLE IF NOT EXISTS agent_role_checksums (
 );
 
 COMMENT ON TABLE agent_role_checksums IS
-'What the tables held of a day, and of the pairs of the day before, when the day was compared with '
-'its dump and found right, or was new (025, 026), and the SHA-256 of the code that did. While all '
-'are the same, the same dump again has nothing to do. Without a row here, all is compared.';
+'What the tables held of a day, and of the pairs of the day before (025, 026), when the day was '
+'compared with its dump and found right, or was new, and the SHA-256 of the code that did. While '
+'that is so of the day and of the next one, the same dump again has nothing to do. Without a row '
+'here, all is compared.';
 
 CREATE OR REPLACE VIEW agent_role_history AS
 SELECT

@@ -1,5 +1,5 @@
 -- The pairs that are staged for a day, and their status, as one text that is another once one of
--- them is.
+-- them is, or how many the day's record has. It begins with their number.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 025_checksum_pairs.sql
 SELECT
     row(
@@ -19,6 +19,10 @@ SELECT
                     )
                 )
             )
+        ),
+        (
+            SELECT day.assigned FROM agent_role_sync_days AS day
+            WHERE day.sync_day = current_setting('agent_roles.sync_day')
         )
     )::TEXT AS checksum
 FROM stg_agent_roles

@@ -1,5 +1,5 @@
--- What the tables hold of a staged day beside its pairs, its changes, its refused rows and its
--- record, as one text that is another once any of it is.
+-- A staged day's changes, its refused rows and its record, as one text that is another once any of
+-- it is. It begins with the number of changes.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 026_checksum_record.sql
 WITH day AS (
     SELECT
@@ -62,11 +62,11 @@ refused AS (
 
 SELECT
     row(
-        day.hash,
         changed.row_count,
         changed.hash_sum,
         refused.row_count,
-        refused.hash_sum
+        refused.hash_sum,
+        day.hash
     )::TEXT AS checksum
 FROM day
 CROSS JOIN changed

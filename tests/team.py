@@ -123,7 +123,11 @@ class Team:
     def kill_a_run(self) -> bool:
         """SIGKILL to all that the code server started, once a JVM is among it."""
         started = psutil.Process(self.processes["code"].pid).children(recursive=True)
-        if not any(each.name() == "java" for each in started):
+        names = set()
+        for each in started:
+            with suppress(psutil.NoSuchProcess):
+                names.add(each.name())
+        if "java" not in names:
             return False
         for each in started:
             with suppress(psutil.NoSuchProcess):

@@ -156,11 +156,16 @@ def test_the_tables_of_an_earlier_version_are_completed_by_who_may(
     write_day(team.landing, "day1", 1)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url_of())
     team.execute("DROP TABLE agent_role_checksums")
-    result = team.run("day1")
-    [failure] = [event for event in result.all_events if event.is_step_failure]
-    text = failure.step_failure_data.error.cause.message
-    assert "Somebody who may runs sql/010_schema.sql and sql/015_roles.sql by psql" in text
-    assert team.rows("SELECT FROM agent_role_sync_days") == []
+    for is_there in (False, True):
+        if is_there:
+            with connect(team.database):
+                pass  # makes what is not there, for itself
+        result = team.run("day1")
+        [failure] = [event for event in result.all_events if event.is_step_failure]
+        text = failure.step_failure_data.error.cause.message
+        assert "Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql" in text
+        assert ("permission denied for table agent_role_checksums" in text) == is_there
+        assert team.rows("SELECT FROM agent_role_sync_days") == []
 
     with connect(team.database) as connection:
         run_file(connection, "015_roles")

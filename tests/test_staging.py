@@ -16,13 +16,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster import load
-from agent_roles_dagster.database import connect
+from agent_roles_dagster.database import connect, sql_file
 from agent_roles_dagster.landing import NotRead
 from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import Held, StagedDay, stage_day
+from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 
@@ -243,7 +243,35 @@ def test_the_same_dump_again_mends_what_somebody_changed(pipeline: Pipeline, dam
     assert staged() == before
 
 
-@pytest.mark.parametrize("what", ["another snapshot before", "other code", "another limit"])
+BEFORE_DAY2 = {
+    "its rows are there, and no record": "DELETE FROM agent_role_sync_days WHERE sync_day = 'day2'",
+    "it counts as never staged": "UPDATE agent_role_sync_days SET staged_at = NULL"
+    " WHERE sync_day = 'day2'",
+    "a change of another's": "SELECT",
+}
+
+
+@pytest.mark.parametrize("damage", BEFORE_DAY2.values(), ids=BEFORE_DAY2.keys())
+def test_nothing_vouches_for_a_new_day_that_found_rows_there(
+    pipeline: Pipeline, damage: str
+) -> None:
+    _stage(pipeline, {"day1": [1, 2], "day2": [2, 3]})
+    before = _all_pairs(pipeline)
+    if damage == "SELECT":
+        pipeline.execute(
+            f"SET agent_roles.sync_day = 'day2'; {sql_file('024_take_back_newest_day')}"
+        )
+        damage = "INSERT INTO agent_role_changes VALUES (8, 10, 2, 'removed')"
+    pipeline.execute(damage)
+    _stage_alone(pipeline, "day2")
+    assert _all_pairs(pipeline) != before
+    _stage_alone(pipeline, "day2")
+    assert _all_pairs(pipeline) == before
+
+
+@pytest.mark.parametrize(
+    "what", ["another snapshot before", "another count before", "other code", "another limit"]
+)
 def test_a_day_is_compared_anew_where_the_same_dump_may_come_to_something_else(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -252,6 +280,12 @@ def test_a_day_is_compared_anew_where_the_same_dump_may_come_to_something_else(
     match what:
         case "another snapshot before":
             pipeline.execute("UPDATE stg_agent_roles_day1 SET agent_id = 5 WHERE agent_id = 4")
+        case "another count before":
+            pipeline.execute(
+                "UPDATE agent_role_sync_days SET assigned = assigned + 1 WHERE sync_day = 'day1'"
+            )
+            with pytest.raises(Pruned, match="had 4 when it was staged: somebody changed it"):
+                _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
         case "other code":
             pipeline.execute("UPDATE agent_role_checksums SET code_digest = 'of a version before'")
         case _:
