@@ -273,7 +273,7 @@ def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> d
     """How long each phase took, from mark to mark; says so, too."""
     taken = (round(end - start, 1) for start, end in pairwise(marks))
     seconds = dict(zip(_PHASES, taken, strict=False))
-    said = ", ".join(f"{phase} {taken}" for phase, taken in seconds.items())
+    said = ", ".join(f"{phase} {seconds[phase]}" for phase in seconds)
     say(f"{sync_day}: seconds: {said}")
     return seconds
 

@@ -116,6 +116,26 @@ COMMENT ON TABLE agent_role_pending IS
 'Pairs whose story changed since the mapping last followed; one may stand here twice. Whoever '
 'publishes a day or applies it locks this table first, so that they take turns.';
 
+CREATE OR REPLACE FUNCTION agent_role_pair_hash(agent_id BIGINT, role_id BIGINT, state TEXT)
+RETURNS BIGINT
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT hashint8extended(
+        agent_id,
+        hashint4extended(
+            (agent_id >> 32)::INTEGER,
+            hashint8extended(
+                role_id,
+                hashint4extended((role_id >> 32)::INTEGER, hashtextextended(state, 0))
+            )
+        )
+    )
+$$;
+
+COMMENT ON FUNCTION agent_role_pair_hash IS
+'A hash of a pair and what is said of it, null where anything is. PostgreSQL folds the halves of a '
+'BIGINT into one another before it hashes them: hence the upper one apart.';
+
 CREATE TABLE IF NOT EXISTS agent_role_checksums (
     sync_day TEXT PRIMARY KEY REFERENCES agent_role_sync_days ON DELETE CASCADE,
     pairs TEXT NOT NULL,

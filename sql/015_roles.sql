@@ -83,6 +83,7 @@ ALTER TABLE agent_role_changes OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_pending OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_checksums OWNER TO agent_roles_owner;
 ALTER VIEW agent_role_history OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_pair_hash OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_roles_on OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_changes_between OWNER TO agent_roles_owner;

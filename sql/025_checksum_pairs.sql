@@ -4,22 +4,8 @@
 SELECT
     row(
         count(*),
-        -- A hash is null where anything is, so that such a row is only counted. PostgreSQL folds
-        -- the halves of a BIGINT into one another before it hashes them: hence the upper one apart.
-        sum(
-            hashint8extended(
-                agent_id,
-                hashint4extended(
-                    (agent_id >> 32)::INTEGER,
-                    hashint8extended(
-                        role_id,
-                        hashint4extended(
-                            (role_id >> 32)::INTEGER, hashtextextended(status, 0)
-                        )
-                    )
-                )
-            )
-        ),
+        -- A row with a null has no hash, and is only counted.
+        sum(agent_role_pair_hash(agent_id, role_id, status)),
         (
             SELECT day.assigned FROM agent_role_sync_days AS day
             WHERE day.sync_day = current_setting('agent_roles.sync_day')

@@ -29,21 +29,7 @@ WITH day AS (
 changed AS (
     SELECT
         count(*) AS row_count,
-        -- As in 025.
-        sum(
-            hashint8extended(
-                agent_id,
-                hashint4extended(
-                    (agent_id >> 32)::INTEGER,
-                    hashint8extended(
-                        role_id,
-                        hashint4extended(
-                            (role_id >> 32)::INTEGER, hashtextextended(change, 0)
-                        )
-                    )
-                )
-            )
-        ) AS hash_sum
+        sum(agent_role_pair_hash(agent_id, role_id, change)) AS hash_sum
     FROM agent_role_changes
     WHERE day_no = (SELECT day.day_no FROM day)
 ),

@@ -696,6 +696,15 @@ def test_a_dump_that_changed_since_it_was_sealed_is_not_staged(pipeline: Pipelin
     assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(0,)]
 
 
+def test_a_staged_day_whose_dump_changed_since_it_was_sealed_is_not_taken_for_unchanged(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1]})
+    _land(pipeline, "day1", [1, 2])
+    result = pipeline.run("day1", select="stg_agent_roles,agent_role_pipeline_errors")
+    assert pipeline.outcome(result) == "unreadable"
+
+
 def test_a_day_that_was_reported_without_a_digest_counts_as_never_sealed(
     pipeline: Pipeline,
 ) -> None:
