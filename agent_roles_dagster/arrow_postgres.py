@@ -7,7 +7,9 @@ https://arrow.apache.org/adbc/current/python/api/adbc_driver_manager.html
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Self
+from weakref import WeakSet
 
 import adbc_driver_postgresql
 import pyarrow as pa
@@ -17,6 +19,7 @@ from adbc_driver_manager import (
     INGEST_OPTION_TARGET_TABLE,
     AdbcConnection,
     AdbcStatement,
+    Error,
 )
 
 
@@ -31,11 +34,13 @@ class ArrowConnection:
         self._database = adbc_driver_postgresql.connect(url)
         self._connection = AdbcConnection(self._database)
         self._connection.set_autocommit(False)
+        _open.add(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        _open.discard(self)
         self._connection.close()
         self._database.close()
 
@@ -70,3 +75,17 @@ class ArrowConnection:
 
     def commit(self) -> None:
         self._connection.commit()
+
+    def cancel(self) -> None:
+        """End what another thread is waiting for on this connection, with an error there."""
+        with suppress(Error):
+            self._connection.cancel()
+
+
+_open: WeakSet[ArrowConnection] = WeakSet()
+
+
+def cancel_all() -> None:
+    """Cancel what PostgreSQL is doing for this process on these connections."""
+    for connection in list(_open):
+        connection.cancel()

@@ -10,6 +10,7 @@ from dagster_pyspark import LazyPySparkResource
 
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.engines import started
 from agent_roles_dagster.landing import (
     NotRead,
     Unreadable,
@@ -21,7 +22,7 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.resources import AgentRolesResource, spark_session
+from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
 from agent_roles_dagster.summary import day_summary, mapping_preview
@@ -192,7 +193,7 @@ def stage_agent_roles(
         staged = stage_day(
             settings,
             url,
-            lambda size: spark_session(pyspark, settings, size),
+            lambda: started(pyspark, settings),
             sync_day,
             sealed=_sealed_digest(context),
             run_id=context.run_id,

@@ -14,7 +14,8 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from agent_roles_dagster import assets, checks  # noqa: E402
 from agent_roles_dagster.automation import automation_sensor  # noqa: E402
-from agent_roles_dagster.resources import AgentRolesResource, spark_resource  # noqa: E402
+from agent_roles_dagster.engines import spark_resource  # noqa: E402
+from agent_roles_dagster.resources import AgentRolesResource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days, notices  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
 
@@ -41,6 +42,6 @@ defs = dg.Definitions(
         "agent_roles": AgentRolesResource(),
         "pyspark": spark_resource(_settings),
     },
-    # One process and one JVM for a whole run.
+    # One process for a whole run.
     executor=dg.in_process_executor,
 )

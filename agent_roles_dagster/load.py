@@ -15,12 +15,13 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
-from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from agent_roles_dagster.arrow_postgres import ArrowConnection
 from agent_roles_dagster.database import Connection, drop_tables, one, run_file
 from agent_roles_dagster.dump import raw_record
+from agent_roles_dagster.tasks import Batches, map_in_arrow
 from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Decision, Seen
 from agent_roles_dagster.validation import ASSIGNED, REMOVED
 
@@ -53,6 +54,7 @@ _CHANGES = (
         Decision.NEXT_REMOVED,
     ),
 )
+_LOADED = pa.schema([("task", pa.int32())])
 COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
 
 
@@ -144,17 +146,14 @@ def read_snapshots(
         for day_no, seen_as in changes.items()
     ]
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def read(batches: Batches) -> Batches:
         with ArrowConnection(url) as source:
             for batch in batches:
                 for number in batch.column(0).to_pylist():
                     yield from source.read(queries[number])
 
-    if not queries:
-        return spark.createDataFrame([], SNAPSHOT_SCHEMA)
-    return spark.range(0, len(queries), 1, min(tasks, len(queries))).mapInArrow(
-        read, SNAPSHOT_SCHEMA
-    )
+    numbers = spark.range(0, len(queries), 1, max(1, min(tasks, len(queries))))
+    return map_in_arrow(numbers, read, SNAPSHOT_SCHEMA)
 
 
 def _pages(connection: Connection, partition: str) -> int:
@@ -194,31 +193,33 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
     Each task has one connection and one transaction, the tables' contents are published later.
     """
 
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        context = TaskContext.get()
-        assert context is not None
-        partition = context.partitionId()
+    def write(batches: Batches) -> Batches:
         counts = dict.fromkeys(COUNTS, 0)
+        task = None
         with ArrowConnection(target.url) as connection:
             connection.execute(_lock(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
             for table in _tables_of(batches):
+                task = table["task"][0].as_py()
                 for name, rows in _loadable(table, target, counts):
                     if len(rows):
                         connection.ingest(target.table(name), rows)
+            if task is None:
+                return  # without a row there is nothing to claim, nor a number to claim it by
             claims = sql.Identifier(target.table("claims")).as_string()
             claimed = connection.read(
                 f"INSERT INTO {claims} VALUES ($1, $2)"  # noqa: S608 (a quoted identifier)
-                " ON CONFLICT DO NOTHING RETURNING partition_no",
-                partition,
+                " ON CONFLICT DO NOTHING RETURNING task",
+                task,
                 json.dumps(counts),
             )
             if sum(map(len, claimed)):
                 connection.commit()
-        yield pa.RecordBatch.from_pydict({"partition_no": [partition]})
+        yield pa.RecordBatch.from_pydict({"task": [task]}, _LOADED)
 
     # Each task loads several partitions one after the other: as few connections as are allowed,
     # and yet only a small part of the pairs in memory at once.
-    decided.coalesce(tasks).mapInArrow(write, "partition_no bigint").collect()
+    numbered = decided.coalesce(tasks).withColumn("task", F.spark_partition_id())
+    map_in_arrow(numbered, write, _LOADED).collect()
 
 
 def _tables_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -16,7 +16,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 
 from agent_roles_dagster import checks
 from agent_roles_dagster.database import NotReachable, Refused
-from agent_roles_dagster.java import JavaNotFound
+from agent_roles_dagster.engines.java import JavaNotFound
 from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.settings import InvalidSetting
 from agent_roles_dagster.staging import LostRows

@@ -1,6 +1,7 @@
 """The settings: environment variables, each with a default. This is the one list of them."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,13 @@ from urllib.parse import urlsplit
 import platformdirs
 
 _SAMPLE = Path(__file__).parent / "sample" / "admin_roles"
+_SAIL = "sail"
+_JVM = ("local", "spark://", "k8s://", "yarn")
+# Where Linux says how much memory a container may use: in version 2 of its control groups, and 1.
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
 
 
@@ -40,8 +48,10 @@ class Settings:
         landing: folder or URI under which each sync day has its folder.
         database_url: libpq URL of a PostgreSQL 14 or newer; None means the embedded server.
         home: folder of the embedded server's data and of caches.
-        spark_master: Spark's master URL, or sc://host:port for Spark Connect.
+        spark_master: what executes the Spark code: "sail", a master URL of Apache Spark's, or
+            sc://host:port for a Spark Connect server.
         spark_conf: further Spark settings, by their Spark names.
+        memory_share: share of the machine's memory that Sail's pool may take, 0 to 1.
         connections: at most this many Spark tasks load into, or read from, PostgreSQL at once.
         guard: the limits beyond which a day is held.
         keep_days: full snapshots of this many newest days are kept in staging; 0 keeps all.
@@ -57,6 +67,7 @@ class Settings:
     home: Path
     spark_master: str = field(repr=False)  # a Spark Connect URL may hold a token
     spark_conf: Mapping[str, str] = field(repr=False)  # may hold secrets
+    memory_share: float
     connections: int
     guard: Guard
     keep_days: int
@@ -78,13 +89,14 @@ class Settings:
             landing=env.get("AGENT_ROLES_LANDING") or str(_SAMPLE),
             database_url=env.get("AGENT_ROLES_DATABASE_URL") or None,
             home=Path(home).expanduser().absolute(),
-            spark_master=env.get("AGENT_ROLES_SPARK_MASTER") or "local[*]",
+            spark_master=env.get("AGENT_ROLES_SPARK_MASTER") or _SAIL,
             spark_conf={
                 # Variables' names can't hold the dots of Spark's: two underscores stand for one.
                 "spark." + name.removeprefix(_SPARK_CONF).replace("__", "."): value
                 for name, value in env.items()
                 if name.startswith(_SPARK_CONF)
             },
+            memory_share=_number(env, "AGENT_ROLES_MEMORY_SHARE", 0.5, least=0, most=1),
             connections=int(_number(env, "AGENT_ROLES_CONNECTIONS", 8, least=1)),
             guard=Guard(
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_PREVIOUS", Guard.min_previous, least=1)),
@@ -97,6 +109,11 @@ class Settings:
             webhook_url=_web_address(env, "AGENT_ROLES_WEBHOOK_URL"),
             fresh_hours=_number(env, "AGENT_ROLES_FRESH_HOURS", 36.0, least=0),
         )
+        if not (settings.is_sail or settings.is_jvm or settings.is_connect):
+            raise InvalidSetting(
+                "AGENT_ROLES_SPARK_MASTER: sail, sc://host:port, or one of Apache Spark's masters"
+                " (local[*], spark://host:port, k8s://...) is expected"
+            )
         if settings.is_cluster and settings.database_url is None:
             raise InvalidSetting(
                 "AGENT_ROLES_SPARK_MASTER names a cluster, but AGENT_ROLES_DATABASE_URL is not set:"
@@ -106,14 +123,40 @@ class Settings:
         return settings
 
     @property
+    def is_sail(self) -> bool:
+        """Whether Sail executes the Spark code, in the run's own process."""
+        return self.spark_master == _SAIL
+
+    @property
     def is_connect(self) -> bool:
-        """Whether Spark is reached by Spark Connect, without a JVM of this machine's."""
+        """Whether a Spark Connect server executes it."""
         return self.spark_master.startswith("sc://")
+
+    @property
+    def is_jvm(self) -> bool:
+        """Whether Apache Spark's JVM runs on this machine, alone or as a cluster's driver."""
+        return self.spark_master.startswith(_JVM)
 
     @property
     def is_cluster(self) -> bool:
         """Whether Spark's tasks may run on other machines than this."""
-        return not self.spark_master.startswith("local")
+        return not (self.is_sail or self.spark_master.startswith("local"))
+
+    @property
+    def cores(self) -> int:
+        """Cores that this process may use."""
+        if sys.platform == "linux":
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+    @property
+    def engine_memory(self) -> int:
+        """Bytes that Sail's pool may take: of the container's memory, or the machine's."""
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        for file in _CONTAINER_LIMITS:
+            if file.is_file() and (limit := file.read_text().strip()).isdigit():
+                total = min(total, int(limit))
+        return int(total * self.memory_share)
 
 
 def _web_address(env: Mapping[str, str], name: str) -> str | None:

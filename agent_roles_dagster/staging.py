@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 from psycopg import sql
-from pyspark.sql import SparkSession
 
 from agent_roles_dagster.checksums import (
     Checksums,
@@ -25,6 +24,7 @@ from agent_roles_dagster.database import (
     run_file,
     staging_lock,
 )
+from agent_roles_dagster.engines import Engine, Start
 from agent_roles_dagster.guard import why_held
 from agent_roles_dagster.landing import (
     Dump,
@@ -58,7 +58,7 @@ _SAMPLE = 10
 _PHASES = (
     "waiting",
     "looking for changes",
-    "starting Spark",
+    "starting the engine",
     "reading and loading",
     "publishing",
 )
@@ -189,7 +189,7 @@ class _Neighbours:
 def stage_day(
     settings: Settings,
     url: str,
-    spark: Callable[[int], SparkSession],
+    engine: Start,
     sync_day: str,
     *,
     sealed: str | None,
@@ -200,8 +200,7 @@ def stage_day(
     """Stage the day that landed, and correct what the next staged day says about removals.
 
     Args:
-        spark: gives the session, for about so many bytes; called once there is something to
-            compute.
+        engine: enters the engine, once there is something to compute.
         sealed: content digest of the dump that is meant, None for whatever is there.
         accept_removals: why the removals are right although the guard would hold the day.
         say: takes a line for the user.
@@ -237,18 +236,9 @@ def stage_day(
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
             try:
-                size = dump.size + neighbours.rows() * _BYTES_PER_STAGED_ROW
-                session = spark(size)
-                marks.append(time.monotonic())
-                _load(
-                    session,
-                    connection,
-                    dump,
-                    neighbours,
-                    target,
-                    settings.connections,
-                    partitions=1 + size // _BYTES_PER_PARTITION,
-                )
+                with engine() as started:
+                    marks.append(time.monotonic())
+                    _load(started, connection, dump, neighbours, target, settings.connections)
                 marks.append(time.monotonic())
                 staged = _checked(connection, dump, neighbours, target, sealed)
                 _publish(
@@ -345,18 +335,21 @@ def _unchanged(
 
 
 def _load(
-    spark: SparkSession,
+    engine: Engine,
     connection: Connection,
     dump: Dump,
     neighbours: _Neighbours,
     target: Load,
-    tasks: int,
-    *,
-    partitions: int,
+    connections: int,
 ) -> None:
-    raw = read_roles_raw(spark, dump.sync_day, dump.files)
+    tasks = min(connections, engine.tasks or connections)
+    size = dump.size + neighbours.rows() * _BYTES_PER_STAGED_ROW
+    partitions = 1 + size // _BYTES_PER_PARTITION
+    if engine.tasks is not None:
+        partitions = min(partitions, engine.tasks)
+    raw = read_roles_raw(engine.session, dump.sync_day, dump.files, most_tasks=engine.tasks)
     snapshots = read_snapshots(
-        spark, connection, target.url, neighbours.snapshots(), neighbours.changes(), tasks
+        engine.session, connection, target.url, neighbours.snapshots(), neighbours.changes(), tasks
     )
     decided = transform_agent_roles(
         raw,

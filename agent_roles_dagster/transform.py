@@ -3,8 +3,7 @@
 DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
 """
 
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntFlag
 from functools import reduce
 
@@ -12,16 +11,14 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from agent_roles_dagster.dump import read_file
+from agent_roles_dagster.dump import RAW_ROWS, read_file
 from agent_roles_dagster.landing import DumpFile
+from agent_roles_dagster.tasks import Batches, map_in_arrow
 from agent_roles_dagster.validation import ASSIGNED, id_value, message, status_value
 
-RAW_SCHEMA = (
-    "kind string, agent_id bigint, role_id bigint, agent string, role string, status string,"
-    " problem string, raw struct<file: string, record_no: bigint, entry_no: bigint, entry: string,"
-    " record: string>"
+SNAPSHOT_SCHEMA = pa.schema(
+    [("agent_id", pa.int64()), ("role_id", pa.int64()), ("seen", pa.int32())]
 )
-SNAPSHOT_SCHEMA = "agent_id bigint, role_id bigint, seen int"
 
 
 class Seen(IntFlag):
@@ -76,21 +73,23 @@ class Decision(IntFlag):
 _BYTES_PER_TASK = 8 << 20
 
 
-def read_roles_raw(spark: SparkSession, sync_day: str, files: Sequence[DumpFile]) -> DataFrame:
+def read_roles_raw(
+    spark: SparkSession,
+    sync_day: str,
+    files: Sequence[DumpFile],
+    *,
+    most_tasks: int | None = None,
+) -> DataFrame:
     """The dump's raw rows (`dump.RAW_ROWS`), read by Spark's tasks, each with some of the files."""
-    groups = _groups(files)
+    groups = _groups(files, most_tasks)
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        # Spark's worker collects garbage after each task, which took as long as a small task does
-        # while it looked through all modules again.
-        if not gc.get_freeze_count():
-            gc.freeze()
+    def read(batches: Batches) -> Batches:
         for batch in batches:
             for group in batch.column(0).to_pylist():
                 for file in groups[group]:
                     yield from read_file(sync_day, file)
 
-    return spark.range(0, len(groups), 1, len(groups)).mapInArrow(read, RAW_SCHEMA)
+    return map_in_arrow(spark.range(0, len(groups), 1, len(groups)), read, RAW_ROWS)
 
 
 def transform_agent_roles(
@@ -223,9 +222,10 @@ def _differs(is_so: Column, known: Seen) -> Column:
     return is_so != _has("seen", known)
 
 
-def _groups(files: Sequence[DumpFile]) -> list[list[DumpFile]]:
+def _groups(files: Sequence[DumpFile], most: int | None) -> list[list[DumpFile]]:
     """The files in groups of about equal size, one for each task."""
     count = max(1, min(len(files), sum(file.size for file in files) // _BYTES_PER_TASK))
+    count = min(count, most or count)
     groups: list[list[DumpFile]] = [[] for _ in range(count)]
     sizes = [0] * count
     for file in sorted(files, key=lambda file: file.size, reverse=True):

@@ -34,7 +34,7 @@ CREATE UNLOGGED TABLE agent_roles_load_notes (
 );
 
 CREATE UNLOGGED TABLE agent_roles_load_claims (
-    partition_no BIGINT PRIMARY KEY,
+    task INTEGER PRIMARY KEY,
     counts TEXT
 );
 

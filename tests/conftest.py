@@ -22,7 +22,7 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 # Before anything starts a JVM: small and quiet is enough for every test.
-os.environ.setdefault("AGENT_ROLES_SPARK_MASTER", "local[2]")
+
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.embedded_postgres import running_server
