@@ -96,7 +96,7 @@ class Settings:
                 for name, value in env.items()
                 if name.startswith(_SPARK_CONF)
             },
-            memory_share=_number(env, "AGENT_ROLES_MEMORY_SHARE", 0.5, least=0, most=1),
+            memory_share=_number(env, "AGENT_ROLES_MEMORY_SHARE", 0.5, least=0.01, most=1),
             connections=int(_number(env, "AGENT_ROLES_CONNECTIONS", 8, least=1)),
             guard=Guard(
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_PREVIOUS", Guard.min_previous, least=1)),
@@ -193,7 +193,7 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
 
 
 def _number(
-    env: Mapping[str, str], name: str, default: float, least: int, most: int = 2**31 - 1
+    env: Mapping[str, str], name: str, default: float, least: float, most: float = 2**31 - 1
 ) -> float:
     text = env.get(name) or str(default)
     kind = float if isinstance(default, float) else int

@@ -1,6 +1,6 @@
 """Python functions as Spark's tasks: their batches are held to a schema, and they can be stopped.
 
-A function is called with a part of a frame's rows, in Arrow batches, and gives others. Sail calls it
+A function takes a part of a frame's rows, in Arrow batches, and gives others. Sail calls it
 in the run's own process, by several threads at once; Apache Spark in processes of its own.
 """
 

@@ -1,11 +1,8 @@
 """Fixtures: a real PostgreSQL server, a database for each test, and the job run in this process."""
 
 import atexit
-import fcntl
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,9 +17,6 @@ import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
-
-# Before anything starts a JVM: small and quiet is enough for every test.
-
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.embedded_postgres import running_server
@@ -52,21 +46,6 @@ def server() -> Iterator[str]:
     # Registered before the server's own, so that it runs after the server has stopped.
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     yield running_server(home)
-
-
-@pytest.fixture(scope="session")
-def class_archive_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An AGENT_ROLES_HOME with an archive of classes, if this Java makes one, for all workers."""
-    folder = tmp_path_factory.getbasetemp()
-    home = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "class-archive"
-    home.mkdir(exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not list(home.glob("*.jsa")):
-            command = [sys.executable, "-m", "agent_roles_dagster.class_archive"]
-            env = {**os.environ, "AGENT_ROLES_HOME": str(home)}
-            subprocess.run(command, env=env, check=False, stdout=subprocess.DEVNULL)
-    return home
 
 
 def with_database(server: str, name: str) -> str:
@@ -104,6 +83,7 @@ class Pipeline:
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Point the settings at this pipeline."""
+        monkeypatch.setenv("AGENT_ROLES_HOME", str(self.landing.parent / "home"))
         monkeypatch.setenv("AGENT_ROLES_LANDING", str(self.landing))
         monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", self.database)
 

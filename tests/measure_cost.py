@@ -18,8 +18,8 @@ from typing import Any
 
 import psycopg
 
+from agent_roles_dagster.engines import spark_resource, started
 from agent_roles_dagster.mapping import apply_day
-from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging import stage_day
 
@@ -36,13 +36,12 @@ QUERY = """
 
 def main(url: str, landing: Path) -> None:
     settings = Settings.from_env({"AGENT_ROLES_LANDING": str(landing)})
-    spark = spark_session(spark_resource(settings), settings)
 
     def run(day: str) -> None:
         stage_day(
             settings,
             url,
-            lambda _: spark,
+            lambda: started(spark_resource(settings), settings),
             day,
             sealed=None,
             run_id="measure",

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.java import java_for_tests
+
 COMMAND = [sys.executable, "-m", "dagster", "asset", "materialize"]
 COMMAND += ["-m", "agent_roles_dagster.definitions", "--select", "*", "--partition"]
 
@@ -24,7 +26,7 @@ def start(sync_day: str, env: dict[str, str], log: Path) -> subprocess.Popen[byt
         return subprocess.Popen(
             [*COMMAND, sync_day],
             cwd=here,
-            env={**clean, **env},
+            env={**clean, "JAVA_HOME": java_for_tests(), **env},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -152,7 +152,6 @@ def main(days: int) -> int:
         "AGENT_ROLES_LANDING": str(landing),
         "AGENT_ROLES_DATABASE_URL": with_database(server, "soak"),
         "AGENT_ROLES_HOME": os.environ.get("AGENT_ROLES_HOME", str(folder / "home")),
-        "AGENT_ROLES_SPARK_MASTER": "local[1]",
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
     }
     with (

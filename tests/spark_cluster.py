@@ -15,7 +15,7 @@ import pyspark
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from agent_roles_dagster.java import java_home
+from tests.java import java_for_tests
 from tests.processes import killed_at_the_end
 
 _HOME = Path(pyspark.__file__).parent
@@ -193,7 +193,7 @@ def _start(folder: Path, env: dict[str, str], command: list[str]) -> subprocess.
             env={
                 **os.environ,
                 **env,
-                "JAVA_HOME": str(java_home(folder)),
+                "JAVA_HOME": java_for_tests(),
                 "SPARK_HOME": str(_HOME),
                 "SPARK_LOG_DIR": str(folder),
                 "PYSPARK_PYTHON": sys.executable,

@@ -42,7 +42,6 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
     tmp_path: Path,
     database: str,
     instance_database: str,
-    class_archive_home: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     landing = tmp_path / "admin_roles"
@@ -56,8 +55,7 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
             AGENT_ROLES_LANDING=str(landing),
             AGENT_ROLES_DATABASE_URL=with_password(database),
             AGENT_ROLES_WEBHOOK_URL=hook.url,
-            AGENT_ROLES_HOME=str(class_archive_home),
-            AGENT_ROLES_SPARK_MASTER="local[1]",
+            AGENT_ROLES_HOME=str(tmp_path / "home"),
             JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1",
         ) as running,
     ):
@@ -110,7 +108,7 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
     }
     assert "day3/2.json: not JSON" in written["event_logs"]
     assert "landed_sync_days" in written["job_ticks"]
-    assert "spark.driver.memory" in written["snapshots"], "what is packed is read"
+    assert "spark.sql.session.timeZone" in written["snapshots"], "what is packed is read"
     assert leaks(written) == {}
 
 

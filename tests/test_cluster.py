@@ -51,7 +51,7 @@ def test_the_stories_end_with_their_tables_over_spark_connect(server: str, tmp_p
 
 
 def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none(
-    database: str, object_store: dict[str, str], class_archive_home: Path, tmp_path: Path
+    database: str, object_store: dict[str, str], tmp_path: Path
 ) -> None:
     store = fsspec.filesystem("s3")
     for day, agents in ("day1", range(500, 1500)), ("day2", range(1000)):
@@ -62,7 +62,7 @@ def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none
         store.pipe_file(f"dumps/admin_roles/{day}/_manifest.json", manifest)
     log = tmp_path / "log"
     env = {
-        "AGENT_ROLES_HOME": str(class_archive_home),
+        "AGENT_ROLES_HOME": str(tmp_path / "home"),
         "AGENT_ROLES_LANDING": "s3://dumps/admin_roles",
         "AGENT_ROLES_DATABASE_URL": database,
         "AGENT_ROLES_HOLD_SHARE": "1",

@@ -15,7 +15,7 @@ PROCESSES = int(os.environ.get("AGENT_ROLES_TEST_PROCESSES", "3"))
 
 
 def test_days_run_at_once_in_random_order_end_as_one_after_the_other(
-    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
+    pipeline: Pipeline, tmp_path: Path
 ) -> None:
     days = [f"day{number}" for number in range(1, PROCESSES + 1)]
     for number, day in enumerate(days, start=1):
@@ -25,8 +25,7 @@ def test_days_run_at_once_in_random_order_end_as_one_after_the_other(
     env = {
         "AGENT_ROLES_LANDING": str(pipeline.landing),
         "AGENT_ROLES_DATABASE_URL": pipeline.database,
-        "AGENT_ROLES_HOME": str(class_archive_home),
-        "AGENT_ROLES_SPARK_MASTER": "local[1]",
+        "AGENT_ROLES_HOME": str(tmp_path / "home"),
     }
     logs = [tmp_path / f"{index}.log" for index in range(len(shuffled))]
     processes = [start(day, env, log) for day, log in zip(shuffled, logs, strict=True)]

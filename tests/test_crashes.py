@@ -48,12 +48,11 @@ def reference(pipeline: Pipeline) -> list[Tables]:
 
 
 @pytest.fixture
-def env(pipeline: Pipeline, class_archive_home: Path) -> dict[str, str]:
+def env(pipeline: Pipeline, tmp_path: Path) -> dict[str, str]:
     return {
         "AGENT_ROLES_LANDING": str(pipeline.landing),
         "AGENT_ROLES_DATABASE_URL": pipeline.database,
-        "AGENT_ROLES_HOME": str(class_archive_home),
-        "AGENT_ROLES_SPARK_MASTER": "local[1]",
+        "AGENT_ROLES_HOME": str(tmp_path / "home"),
     }
 
 
@@ -123,18 +122,13 @@ def test_a_command_killed_while_it_loads_a_new_day_can_be_run_again(
     print("killed with a new day:", dict(phases))
 
 
-def test_postgresql_killed_in_the_middle_loses_nothing(
-    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
-) -> None:
+def test_postgresql_killed_in_the_middle_loses_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
     home, landing = tmp_path / "home", pipeline.landing
     home.mkdir()
-    for archive in class_archive_home.glob("*.jsa"):
-        (home / archive.name).hardlink_to(archive)
     env = {
         "AGENT_ROLES_LANDING": str(landing),
         "AGENT_ROLES_HOME": str(home),
         "AGENT_ROLES_DATABASE_URL": "",
-        "AGENT_ROLES_SPARK_MASTER": "local[1]",
     }
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o077 == 0:

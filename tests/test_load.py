@@ -16,7 +16,7 @@ from tests.worlds import dump_for_several_tasks, tables
 AGENTS = range(1000)
 
 
-def _run(pipeline: Pipeline, tmp_path: Path, home: Path, env: dict[str, str]) -> None:
+def _run(pipeline: Pipeline, tmp_path: Path, env: dict[str, str]) -> None:
     pipeline.write("day1", dict(dump_for_several_tasks(AGENTS)))
     log = tmp_path / "log"
     process = start(
@@ -24,7 +24,7 @@ def _run(pipeline: Pipeline, tmp_path: Path, home: Path, env: dict[str, str]) ->
         {
             "AGENT_ROLES_LANDING": str(pipeline.landing),
             "AGENT_ROLES_DATABASE_URL": pipeline.database,
-            "AGENT_ROLES_HOME": str(home),
+            "AGENT_ROLES_HOME": str(tmp_path / "home"),
             **env,
         },
         log,
@@ -51,7 +51,7 @@ def _assert_each_row_once(pipeline: Pipeline) -> None:
 
 
 def test_no_more_tasks_load_at_once_than_the_setting_says(
-    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
+    pipeline: Pipeline, tmp_path: Path
 ) -> None:
     """PostgreSQL refuses this role a connection beyond two tasks' and the run's own."""
     name = f"role_{uuid.uuid4().hex[:12]}"
@@ -60,7 +60,7 @@ def test_no_more_tasks_load_at_once_than_the_setting_says(
     try:
         pipeline.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {name}")
         env = {"AGENT_ROLES_SPARK_MASTER": "local[6]", "AGENT_ROLES_CONNECTIONS": "2"}
-        _run(replace(pipeline, database=url), tmp_path, class_archive_home, env)
+        _run(replace(pipeline, database=url), tmp_path, env)
         _assert_each_row_once(pipeline)
     finally:
         pipeline.execute(f"DROP OWNED BY {name} CASCADE")
@@ -69,19 +69,19 @@ def test_no_more_tasks_load_at_once_than_the_setting_says(
 
 @pytest.mark.parametrize("through", ["a session of its own", "Spark Connect"])
 def test_tasks_that_die_after_they_committed_leave_each_row_once(
-    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path, through: str
+    pipeline: Pipeline, tmp_path: Path, through: str
 ) -> None:
     env = faults(tmp_path / "faults", "die")
     local = "local[2,4]"
     is_connect = through == "Spark Connect"
     with connect_server(tmp_path, env, local) if is_connect else nullcontext(local) as master:
-        _run(pipeline, tmp_path, class_archive_home, {**env, "AGENT_ROLES_SPARK_MASTER": master})
+        _run(pipeline, tmp_path, {**env, "AGENT_ROLES_SPARK_MASTER": master})
     assert len(_retried(tmp_path)) >= 3, "several tasks died and were tried again"
     _assert_each_row_once(pipeline)
 
 
 def test_tasks_that_run_twice_on_a_cluster_leave_each_row_once(
-    pipeline: Pipeline, tmp_path: Path, class_archive_home: Path
+    pipeline: Pipeline, tmp_path: Path
 ) -> None:
     env = faults(tmp_path / "faults", "slow")
     speculation = {
@@ -96,7 +96,6 @@ def test_tasks_that_run_twice_on_a_cluster_leave_each_row_once(
         _run(
             pipeline,
             tmp_path,
-            class_archive_home,
             {**env, **speculation, "AGENT_ROLES_SPARK_MASTER": master},
         )
     assert _retried(tmp_path) == {"0"}, "the slow task ran a second time beside the first"

@@ -81,7 +81,7 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
 
 
 def test_the_tables_are_restored_from_the_dumps_alone(
-    pipeline: Pipeline, other_database: str, class_archive_home: Path, tmp_path: Path
+    pipeline: Pipeline, other_database: str, tmp_path: Path
 ) -> None:
     for number in (9, 10):
         write_day(pipeline.landing, f"day{number}", number)
@@ -90,7 +90,7 @@ def test_the_tables_are_restored_from_the_dumps_alone(
         'for day in $(ls "$AGENT_ROLES_LANDING"',
         tmp_path,
         AGENT_ROLES_DATABASE_URL=other_database,
-        AGENT_ROLES_HOME=str(class_archive_home),
+        AGENT_ROLES_HOME=str(tmp_path / "home"),
     )
     assert tables(other_database) == tables(pipeline.database)
 

@@ -58,7 +58,9 @@ def test_what_runs_write_has_no_secret_in_it(
     written = {"printed": printed, **dict(files(tmp_path)), **dict(tables(pipeline.database))}
     written |= _server_log(pipeline)
     assert any("connection refused" in text.lower() for text in written.values())
-    assert any("spark.driver.memory" in text for text in written.values()), "snapshots are unpacked"
+    assert any("spark.sql.session.timeZone" in text for text in written.values()), (
+        "snapshots are unpacked"
+    )
     assert PLANTED in written.pop("agent_role_pipeline_errors")
     assert leaks(written) == {}
 

@@ -10,6 +10,7 @@ import pytest
 from agent_roles_dagster.settings import Guard, InvalidSetting, Settings
 
 NUMBERS = {
+    "AGENT_ROLES_MEMORY_SHARE": 0.01,
     "AGENT_ROLES_CONNECTIONS": 1,
     "AGENT_ROLES_HOLD_MIN_PREVIOUS": 1,
     "AGENT_ROLES_HOLD_MIN_REMOVALS": 1,
@@ -18,7 +19,12 @@ NUMBERS = {
     "AGENT_ROLES_SETTLE_SECONDS": 0,
     "AGENT_ROLES_FRESH_HOURS": 0,
 }
-FRACTIONS = {"AGENT_ROLES_HOLD_SHARE", "AGENT_ROLES_SETTLE_SECONDS", "AGENT_ROLES_FRESH_HOURS"}
+FRACTIONS = {
+    "AGENT_ROLES_MEMORY_SHARE",
+    "AGENT_ROLES_HOLD_SHARE",
+    "AGENT_ROLES_SETTLE_SECONDS",
+    "AGENT_ROLES_FRESH_HOURS",
+}
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -29,7 +35,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.database_url is None
     assert not settings.automation
     assert settings.webhook_url is None
-    assert settings.spark_master == "local[*]"
+    assert settings.spark_master == "sail"
     assert settings.spark_conf == {}
     assert settings.home.is_absolute()
     assert Path(settings.landing).is_dir(), "the sample that comes with the package"
@@ -48,6 +54,7 @@ def test_every_setting_can_be_given() -> None:
             "AGENT_ROLES_DATABASE_URL": "postgresql://somewhere/roles",
             "AGENT_ROLES_HOME": "/var/lib/agent-roles",
             "AGENT_ROLES_SPARK_MASTER": "sc://spark:15002",
+            "AGENT_ROLES_MEMORY_SHARE": "0.25",
             "AGENT_ROLES_CONNECTIONS": "3",
             "AGENT_ROLES_HOLD_MIN_PREVIOUS": "5",
             "AGENT_ROLES_HOLD_MIN_REMOVALS": "7",
@@ -65,6 +72,7 @@ def test_every_setting_can_be_given() -> None:
         home=Path("/var/lib/agent-roles"),
         spark_master="sc://spark:15002",
         spark_conf={},
+        memory_share=0.25,
         connections=3,
         guard=Guard(5, 7, 0.35),
         keep_days=30,

@@ -5,22 +5,22 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
-from pyspark.sql import SparkSession
 
 from agent_roles_dagster import load
 from agent_roles_dagster.database import connect, sql_file
+from agent_roles_dagster.engines import Engine, spark_resource, started
 from agent_roles_dagster.landing import NotRead
 from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
-from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
@@ -54,14 +54,16 @@ def _stage_alone(
     """Stage a landed day, and apply nothing."""
     settings = Settings.from_env()
 
-    def spark(size: int) -> SparkSession:
+    @contextmanager
+    def engine() -> Iterator[Engine]:
         before_loading()
-        return spark_session(spark_resource(settings), settings, size)
+        with started(spark_resource(settings), settings) as running:
+            yield running
 
     return stage_day(
         settings,
         pipeline.database,
-        spark,
+        engine,
         day,
         sealed=None,
         run_id="a run",

@@ -25,7 +25,7 @@ SUSPECT = "no_removals_beside_invalid_records"
 
 @pytest.mark.timeout(1800)
 def test_landed_days_are_materialised_and_checked_in_the_browser(
-    tmp_path: Path, database: str, class_archive_home: Path
+    tmp_path: Path, database: str
 ) -> None:
     executable = chromium()
     if executable is None:
@@ -37,7 +37,7 @@ def test_landed_days_are_materialised_and_checked_in_the_browser(
     settings = {
         "AGENT_ROLES_LANDING": str(landing),
         "AGENT_ROLES_DATABASE_URL": database,
-        "AGENT_ROLES_HOME": str(class_archive_home),
+        "AGENT_ROLES_HOME": str(tmp_path / "home"),
         "AGENT_ROLES_SETTLE_SECONDS": "0",
     }
     with (

@@ -1,13 +1,13 @@
 """The rules that a raw row must keep, as Spark applies them: one session, one job for all rows."""
 
-import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from agent_roles_dagster.dump import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT
-from agent_roles_dagster.resources import spark_resource, spark_session
+from agent_roles_dagster.engines import spark_resource, started
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.validation import id_value, message, status_value
 
@@ -124,13 +124,10 @@ ROWS: dict[tuple[str | None, ...], str | None] = {
 
 
 @pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
-    home = tmp_path_factory.mktemp("home")
-    # The session of the process is shared with other tests, and so is its master.
-    master = os.environ["AGENT_ROLES_SPARK_MASTER"]
-    env = {"AGENT_ROLES_SPARK_MASTER": master, "AGENT_ROLES_HOME": str(home)}
-    settings = Settings.from_env(env)
-    return spark_session(spark_resource(settings), settings)
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    settings = Settings.from_env({"AGENT_ROLES_HOME": str(tmp_path_factory.mktemp("home"))})
+    with started(spark_resource(settings), settings) as engine:
+        yield engine.session
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,11 @@ https://docs.lakesail.com/sail/latest/
 import fcntl
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
+import stat
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -31,12 +33,14 @@ from agent_roles_dagster.tasks import let_tasks_run, stop_tasks
 
 os.environ.setdefault("RUST_LOG", "error")  # Read when the library is loaded.
 
-from pysail.spark import SparkConnectServer  # noqa: E402
+from pysail.spark import SparkConnectServer
 
 _log = logging.getLogger(__name__)
 # Seconds for what takes milliseconds, on a machine that is busy.
 _PATIENCE = 60
+_DESCRIPTORS = "/dev/fd"  # Linux's and macOS's list of a process's open files.
 _BATCH_ROWS = 65_536
+_NO_MEMORY = re.compile("Resources exhausted|No space left on device")
 
 
 class SailError(RuntimeError):
@@ -60,8 +64,15 @@ def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[Spar
             # The server takes SIGINT for itself.
             _restore_handlers()
             yield session
-        except BaseException:
+        except BaseException as error:
             stop_tasks()
+            if isinstance(error, PySparkException) and _NO_MEMORY.search(str(error)):
+                raise SailError(
+                    f"The day does not fit into the {settings.engine_memory >> 20:,} MiB that Sail"
+                    " may use, nor into the free disk space beside it. Nothing was changed in any"
+                    " table. Raise AGENT_ROLES_MEMORY_SHARE, free disk space under"
+                    " AGENT_ROLES_HOME, or run the day on Apache Spark"
+                ) from None
             raise
         finally:
             _stop(server)
@@ -141,10 +152,12 @@ def _own_sockets() -> list[_Socket]:
     """This process's TCP sockets; none where the system does not list its descriptors."""
     found = []
     with suppress(OSError):
-        for name in os.listdir("/dev/fd"):
-            with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as opened:
-                if opened.family in (socket.AF_INET, socket.AF_INET6):
-                    found.append(_Socket(int(name), opened))
+        for name in os.listdir(_DESCRIPTORS):
+            with suppress(OSError):  # It is closed by now.
+                if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                    with socket.socket(fileno=os.dup(int(name))) as opened:
+                        if opened.family in (socket.AF_INET, socket.AF_INET6):
+                            found.append(_Socket(int(name), opened))
     return found
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent_roles_dagster.java import java_home
+
 from agent_roles_dagster.settings import Settings
 from tests.benchmark.measuring import Failed, Measured, measure
 from tests.benchmark.peers import JDBC_DRIVER, PEERS, execute, save_staged
