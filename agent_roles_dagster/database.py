@@ -66,10 +66,10 @@ def connect(url: str) -> Iterator[Connection]:
     with opened as connection:
         try:
             connection.execute("SET client_min_messages = warning")
-            # Both: the last thing that the file creates, and what was added to it last.
-            newest = "to_regprocedure('agent_role_changes_between(text, text)')"
-            added = "to_regclass('agent_role_checksums')"
-            if not one(connection, f"SELECT num_nulls({newest}, {added}) = 0 AS there"):
+            # The last thing that the file creates, and what it drops.
+            newest = "to_regprocedure('agent_role_changes_between(text, text)') IS NOT NULL"
+            dropped = "to_regclass('agent_role_checksums') IS NULL"
+            if not one(connection, f"SELECT {newest} AND {dropped} AS current"):
                 run_file(connection, "010_schema")
             _require_one_schema(connection)
             yield connection

@@ -12,12 +12,6 @@ from typing import Any
 from psycopg import sql
 from pyspark.sql import SparkSession
 
-from agent_roles_dagster.checksums import (
-    Checksums,
-    keep_checksums,
-    kept_checksums,
-    take_checksums,
-)
 from agent_roles_dagster.database import (
     Connection,
     connect,
@@ -33,7 +27,6 @@ from agent_roles_dagster.landing import (
     check_digests,
     content_digest,
     find_dump,
-    seal,
 )
 from agent_roles_dagster.load import (
     Load,
@@ -55,13 +48,7 @@ from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_
 _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
-_PHASES = (
-    "waiting",
-    "looking for changes",
-    "starting Spark",
-    "reading and loading",
-    "publishing",
-)
+_PHASES = ("waiting", "starting Spark", "reading and loading", "publishing")
 
 
 class Held(Exception):
@@ -113,21 +100,6 @@ class StagedDay:
         return self.assigned - (self.previous_assigned - self.removed)
 
 
-# Of a StagedDay, what the day's record has under the same name.
-_RECORDED = (
-    "digest",
-    "files",
-    "observed_at",
-    "records",
-    "raw_rows",
-    "valid_pairs",
-    "duplicates",
-    "invalid_rows",
-    "assigned",
-    "removed",
-)
-
-
 @dataclass(frozen=True)
 class _Neighbours:
     previous: dict[str, Any] | None
@@ -173,13 +145,6 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
-    def checksums(self, connection: Connection, staged: str | None = None) -> Checksums:
-        """Of the day as it was staged before, or of the one that is staged now."""
-        if staged is None and self.old is not None:
-            staged = self.old["sync_day"]
-        previous = None if self.previous is None else self.previous["sync_day"]
-        return take_checksums(connection, staged, previous)
-
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -200,8 +165,7 @@ def stage_day(
     """Stage the day that landed, and correct what the next staged day says about removals.
 
     Args:
-        spark: gives the session, for about so many bytes; called once there is something to
-            compute.
+        spark: gives the session, for about so many bytes.
         sealed: content digest of the dump that is meant, None for whatever is there.
         accept_removals: why the removals are right although the guard would hold the day.
         say: takes a line for the user.
@@ -224,15 +188,6 @@ def stage_day(
             dump = find_dump(settings.landing, sync_day)
             neighbours = _neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)
-            found = neighbours.checksums(connection)
-            unchanged = None
-            if not accept_removals:
-                unchanged = _unchanged(settings, connection, dump, neighbours, found, sealed)
-            marks.append(time.monotonic())
-            if unchanged is not None:
-                drop_load_tables(connection)
-                say(f"{sync_day}: the same dump, and the tables are as it left them")
-                return replace(unchanged, seconds=_seconds(sync_day, marks, say))
             now = datetime.now(UTC).replace(tzinfo=None)
             target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
             create_load_tables(connection, target)
@@ -256,7 +211,6 @@ def stage_day(
                     connection,
                     staged,
                     neighbours,
-                    found,
                     target,
                     run_id,
                     accept_removals,
@@ -272,7 +226,7 @@ def stage_day(
 def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
     """How long each phase took, from mark to mark; says so, too."""
     taken = (round(end - start, 1) for start, end in pairwise(marks))
-    seconds = dict(zip(_PHASES, taken, strict=False))
+    seconds = dict(zip(_PHASES, taken, strict=True))
     said = ", ".join(f"{phase} {seconds[phase]}" for phase in seconds)
     say(f"{sync_day}: seconds: {said}")
     return seconds
@@ -294,54 +248,14 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, day_no, pruned_at, {}, content::TEXT,"
+            "SELECT sync_day, day_no, pruned_at, digest, observed_at, assigned, removed,"
             " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
             " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
-        ).format(
-            sql.SQL(", ").join(map(sql.Identifier, _RECORDED)), sql.SQL(condition), sql.SQL(order)
-        )
+        ).format(sql.SQL(condition), sql.SQL(order))
         return connection.execute(query, (number,)).fetchone()
 
     return _Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
-
-
-def _unchanged(
-    settings: Settings,
-    connection: Connection,
-    dump: Dump,
-    neighbours: _Neighbours,
-    found: Checksums,
-    sealed: str | None,
-) -> StagedDay | None:
-    """The day as it is staged, if staging this dump again would change nothing.
-
-    That is so if this code compared it last, and the day and its neighbours are what they were when
-    they were compared.
-    """
-    old, previous, following = neighbours.old, neighbours.previous, neighbours.next
-    if old is None or not old["is_there"] or found != kept_checksums(connection, dump.sync_day):
-        return None
-    if sealed not in (None, old["digest"]) or dump.observed_at not in (None, old["observed_at"]):
-        return None
-    if following is not None:
-        now = take_checksums(connection, following["sync_day"], None)
-        # It was compared with this day as it is.
-        now = replace(now, previous_pairs=found.pairs)
-        if now != kept_checksums(connection, following["sync_day"]):
-            return None
-    staged = StagedDay(
-        sync_day=dump.sync_day,
-        previous_day=previous["sync_day"] if previous else None,
-        previous_assigned=previous["assigned"] if previous else 0,
-        content=old["content"],
-        **{name: old[name] for name in _RECORDED},
-    )
-    # Last, as it reads the whole dump: it may be another one than what was sealed.
-    if _why_held(settings, staged) or seal(dump) != old["digest"]:
-        return None
-    _check_records(dump, {file["name"]: file["records"] for file in json.loads(staged.content)})
-    return staged
 
 
 def _load(
@@ -444,14 +358,19 @@ def _publish(
     connection: Connection,
     staged: StagedDay,
     neighbours: _Neighbours,
-    found: Checksums,
     target: Load,
     run_id: str,
     accept_removals: str | None,
     say: Callable[[str], None],
 ) -> None:
     """Make the loaded day visible in one transaction, or record its errors and raise Held."""
-    reason = _why_held(settings, staged)
+    reason = why_held(
+        settings.guard,
+        records=staged.records,
+        assigned=staged.assigned,
+        previous=staged.previous_assigned,
+        removals=staged.removed,
+    )
     held = None
     if reason and not accept_removals:
         held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
@@ -487,28 +406,9 @@ def _publish(
         run_file(connection, "021_publish_errors")
         if held is None:
             run_file(connection, "022_publish_day")
-            left = neighbours.checksums(connection, staged.sync_day)
-            # Of a day that was staged before, those that were compared are known only if nothing
-            # came of it. A new one's are the loaded ones, if there are no others.
-            is_new = found == replace(left, pairs=None, record=None) and left.are_of(
-                pairs=staged.assigned + staged.removed,
-                changes=staged.newly_assigned + staged.removed,
-            )
-            if is_new or found == left:
-                keep_checksums(connection, staged.sync_day, left)
         drop_load_tables(connection)
     if held is not None:
         raise Held(held, staged)
-
-
-def _why_held(settings: Settings, staged: StagedDay) -> str | None:
-    return why_held(
-        settings.guard,
-        records=staged.records,
-        assigned=staged.assigned,
-        previous=staged.previous_assigned,
-        removals=staged.removed,
-    )
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

@@ -136,19 +136,8 @@ COMMENT ON FUNCTION agent_role_pair_hash IS
 'A hash of a pair and what is said of it, null where anything is. PostgreSQL folds the halves of a '
 'BIGINT into one another before it hashes them: hence the upper one apart.';
 
-CREATE TABLE IF NOT EXISTS agent_role_checksums (
-    sync_day TEXT PRIMARY KEY REFERENCES agent_role_sync_days ON DELETE CASCADE,
-    pairs TEXT NOT NULL,
-    record TEXT NOT NULL,
-    previous_pairs TEXT,
-    code_digest TEXT NOT NULL
-);
-
-COMMENT ON TABLE agent_role_checksums IS
-'What the tables held of a day, and of the pairs of the day before (025, 026), when the day was '
-'compared with its dump and found right, or was new, and the SHA-256 of the code that did. While '
-'that is so of the day and of the next one, the same dump again has nothing to do. Without a row '
-'here, all is compared.';
+-- An earlier version's.
+DROP TABLE IF EXISTS agent_role_checksums;
 
 CREATE OR REPLACE VIEW agent_role_history AS
 SELECT

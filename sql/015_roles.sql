@@ -39,7 +39,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
-GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_checksums TO agent_roles_runner;
 
 GRANT SELECT ON
 stg_agent_roles,
@@ -81,7 +80,6 @@ ALTER TABLE agent_role_mapping OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_sync_days OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_changes OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_pending OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_checksums OWNER TO agent_roles_owner;
 ALTER VIEW agent_role_history OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_pair_hash OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;

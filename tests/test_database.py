@@ -138,7 +138,6 @@ def test_a_reader_sees_who_holds_what_and_changes_nothing(team: Pipeline) -> Non
         )
         for refused in (
             "SELECT raw_record FROM agent_role_pipeline_errors",
-            "SELECT record FROM agent_role_checksums",
             "DELETE FROM agent_role_mapping",
             "INSERT INTO agent_role_pending VALUES (1, 1)",
             "UPDATE agent_role_sync_days SET accepted_reason = 'mine'",
@@ -148,30 +147,6 @@ def test_a_reader_sees_who_holds_what_and_changes_nothing(team: Pipeline) -> Non
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(refused.encode())
-
-
-def test_the_tables_of_an_earlier_version_are_completed_by_who_may(
-    team: Pipeline, url_of: UrlOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_day(team.landing, "day1", 1)
-    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url_of())
-    team.execute("DROP TABLE agent_role_checksums")
-    for is_there in (False, True):
-        if is_there:
-            with connect(team.database):
-                pass  # makes what is not there, for itself
-        result = team.run("day1")
-        [failure] = [event for event in result.all_events if event.is_step_failure]
-        text = failure.step_failure_data.error.cause.message
-        assert "Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql" in text
-        assert ("permission denied for table agent_role_checksums" in text) == is_there
-        assert team.rows("SELECT FROM agent_role_sync_days") == []
-
-    with connect(team.database) as connection:
-        run_file(connection, "015_roles")
-    assert all(team.run("day1").success for _ in range(2))
-    with psycopg.connect(url_of()) as runner:
-        assert runner.execute("DELETE FROM agent_role_checksums").rowcount == 1
 
 
 def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: Pipeline) -> None:

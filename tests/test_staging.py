@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -22,7 +21,7 @@ from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
+from agent_roles_dagster.staging import StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 
@@ -164,33 +163,6 @@ def test_the_same_dump_again_writes_no_row(pipeline: Pipeline) -> None:
     for day in ("day3", "day1", "day2"):
         assert pipeline.run(day).success
     assert pipeline.rows(COUNTERS) == before
-    # Nor where every pair is compared anew.
-    for day in ("day3", "day1", "day2"):
-        pipeline.execute("DELETE FROM agent_role_checksums")
-        assert pipeline.run(day).success
-    assert pipeline.rows(COUNTERS) == before
-
-
-def _no_spark() -> None:
-    pytest.fail("Spark was asked, to compare what is as it was")
-
-
-def test_the_same_dump_again_is_not_compared_anew_while_the_tables_are_as_they_were(
-    pipeline: Pipeline,
-) -> None:
-    _land(pipeline, "day1", [1, 1, None])
-    _land(pipeline, "day2", [2])
-    first = [_stage_alone(pipeline, day) for day in ("day1", "day2")]
-    again = [_stage_alone(pipeline, day, before_loading=_no_spark) for day in ("day1", "day2")]
-    for before, after in zip(first, again, strict=True):
-        assert json.loads(after.content) == json.loads(before.content)
-        assert replace(after, content=before.content, seconds=before.seconds) == before
-        assert after.seconds.keys() == {"waiting", "looking for changes"}
-    # Though it lands with another time, without a manifest's word for it.
-    pipeline.write("day2", {"roles.json": json.dumps([{"id": 10, "agents": [2]}])})
-    assert _stage_alone(pipeline, "day2", before_loading=_no_spark).observed_at == (
-        first[1].observed_at
-    )
 
 
 CHANGES_TO_DAY2 = {
@@ -210,6 +182,14 @@ CHANGES_TO_DAY2 = {
     "a change of the next day": "INSERT INTO agent_role_changes VALUES (3, 10, 3, 'removed')",
     "an error is gone": "DELETE FROM agent_role_pipeline_errors WHERE sync_day = 'day2'",
     "an error is another": "UPDATE agent_role_pipeline_errors SET error_message = 'mine'",
+    "an error has another type": "UPDATE agent_role_pipeline_errors SET error_type = 'mine'",
+    "an error has no record": "UPDATE agent_role_pipeline_errors SET raw_record = NULL",
+    "an error is there twice": "INSERT INTO agent_role_pipeline_errors"
+    " (agent_id, role_id, error_type, error_message, raw_record, created_at, sync_day)"
+    " SELECT agent_id, role_id, error_type, error_message, raw_record, created_at, sync_day"
+    " FROM agent_role_pipeline_errors",
+    "one of two equal errors is gone": "DELETE FROM agent_role_pipeline_errors WHERE id IN"
+    " (SELECT max(id) FROM agent_role_pipeline_errors WHERE sync_day = 'day2')",
     "a count": "UPDATE agent_role_sync_days SET duplicates = 7 WHERE sync_day = 'day2'",
     "a count of errors": "UPDATE agent_role_sync_days SET error_rows = 7",
     "the files' counts": "UPDATE agent_role_sync_days SET content = NULL WHERE sync_day = 'day2'",
@@ -217,7 +197,7 @@ CHANGES_TO_DAY2 = {
 STAGED = {
     "stg_agent_roles": "agent_id, role_id, status, sync_day",
     "agent_role_changes": "agent_id, role_id, day_no, change",
-    "agent_role_pipeline_errors": "agent_id, error_message, raw_record, sync_day",
+    "agent_role_pipeline_errors": "agent_id, error_type, error_message, raw_record, sync_day",
     "agent_role_sync_days": "sync_day, content, duplicates, assigned, removed, error_rows",
 }
 
@@ -230,7 +210,7 @@ def test_the_same_dump_again_mends_what_somebody_changed(pipeline: Pipeline, dam
             for table, columns in STAGED.items()
         }
 
-    days = {"day1": [1, 2, 4, None], "day2": [2, 3, 3, "x"], "day3": [2, 3]}
+    days = {"day1": [1, 2, 4, None], "day2": [2, 3, 3, "x", "x"], "day3": [2, 3]}
     for day, agents in days.items():
         _land(pipeline, day, agents)
         _stage_alone(pipeline, day)
@@ -252,7 +232,7 @@ BEFORE_DAY2 = {
 
 
 @pytest.mark.parametrize("damage", BEFORE_DAY2.values(), ids=BEFORE_DAY2.keys())
-def test_nothing_vouches_for_a_new_day_that_found_rows_there(
+def test_a_new_day_that_found_rows_there_is_mended_when_it_is_run_again(
     pipeline: Pipeline, damage: str
 ) -> None:
     _stage(pipeline, {"day1": [1, 2], "day2": [2, 3]})
@@ -267,34 +247,6 @@ def test_nothing_vouches_for_a_new_day_that_found_rows_there(
     assert _all_pairs(pipeline) != before
     _stage_alone(pipeline, "day2")
     assert _all_pairs(pipeline) == before
-
-
-@pytest.mark.parametrize(
-    "what", ["another snapshot before", "another count before", "other code", "another limit"]
-)
-def test_a_day_is_compared_anew_where_the_same_dump_may_come_to_something_else(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    _stage(pipeline, {"day1": [1, 2, 4], "day2": [2, 3]})
-    asked: list[int] = []
-    match what:
-        case "another snapshot before":
-            pipeline.execute("UPDATE stg_agent_roles_day1 SET agent_id = 5 WHERE agent_id = 4")
-        case "another count before":
-            pipeline.execute(
-                "UPDATE agent_role_sync_days SET assigned = assigned + 1 WHERE sync_day = 'day1'"
-            )
-            with pytest.raises(Pruned, match="had 4 when it was staged: somebody changed it"):
-                _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
-        case "other code":
-            pipeline.execute("UPDATE agent_role_checksums SET code_digest = 'of a version before'")
-        case _:
-            monkeypatch.setenv("AGENT_ROLES_HOLD_MIN_REMOVALS", "1")
-            with pytest.raises(Held, match="it would remove 2"):
-                _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
-    if not asked:
-        _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
-    assert asked == [1]
 
 
 @pytest.mark.parametrize(
@@ -314,38 +266,6 @@ def test_a_correction_looks_whether_the_next_day_is_as_it_was(
     assert _all_pairs(pipeline) == before
 
 
-def test_what_was_compared_with_a_damaged_day_is_compared_anew_once_that_is_mended(
-    pipeline: Pipeline,
-) -> None:
-    _stage(pipeline, {"day1": [1, 2, 4], "day2": [2, 3], "day3": [3]})
-    before = _all_pairs(pipeline)
-    for old, new in ((4, 5), (5, 4)):
-        pipeline.execute(f"UPDATE stg_agent_roles_day1 SET agent_id = {new} WHERE agent_id = {old}")
-        for _ in range(2):
-            _stage_alone(pipeline, "day2")
-        assert (_all_pairs(pipeline) == before) == (new == 4)
-
-
-def test_what_somebody_changes_after_it_was_compared_is_seen_by_the_next_run(
-    pipeline: Pipeline,
-) -> None:
-    _stage(pipeline, {"day1": [1, 2], "day2": [2, 3]})
-    before = _all_pairs(pipeline)
-    pipeline.execute("DELETE FROM agent_role_checksums")
-    with psycopg.connect(pipeline.database) as other:
-        other.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
-
-        def say(text: str) -> None:
-            if "another run is changing the tables" in text:
-                other.execute("UPDATE stg_agent_roles_day2 SET agent_id = 9 WHERE agent_id = 3")
-                other.commit()
-
-        _stage_alone(pipeline, "day2", say)
-    assert _all_pairs(pipeline) != before
-    _stage_alone(pipeline, "day2")
-    assert _all_pairs(pipeline) == before
-
-
 def _all_pairs(pipeline: Pipeline) -> list[tuple[Any, ...]]:
     return sorted(
         pipeline.rows("SELECT agent_id, status, sync_day FROM stg_agent_roles")
@@ -357,12 +277,11 @@ def test_a_day_without_rows_whose_table_is_gone_gets_it_back(pipeline: Pipeline)
     _stage(pipeline, {"day1": [], "day2": []})
     pipeline.execute("DROP TABLE stg_agent_roles_day1")
     _stage_alone(pipeline, "day1")
-    _stage_alone(pipeline, "day2", before_loading=_no_spark)
+    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles_day1") == [(0,)]
 
 
 TABLES = ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
 TABLES += ("agent_role_changes", "agent_role_pending", "agent_role_sync_days")
-TABLES += ("agent_role_checksums",)
 
 
 def _all_rows(pipeline: Pipeline) -> dict[str, list[Any]]:
@@ -390,9 +309,7 @@ def test_a_publication_that_fails_at_its_last_statement_leaves_every_table_as_be
     pipeline.execute("DROP TRIGGER fail ON agent_role_sync_days")
     _stage_alone(pipeline, "day2")
     after = _all_rows(pipeline)
-    # Nothing was compared with what was corrected, so nothing vouches for it yet.
-    as_before = {table for table in TABLES if after[table] == before[table]}
-    assert as_before == {"agent_role_mapping", "agent_role_checksums"}
+    assert [table for table in TABLES if after[table] == before[table]] == ["agent_role_mapping"]
 
 
 def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline) -> None:
@@ -523,7 +440,6 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     removed = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed' ORDER BY agent_id"
     assert [agent for (agent,) in pipeline.rows(removed)] == list(range(1_000))
     # Its own earlier version and its next day are read so, too.
-    pipeline.execute("DELETE FROM agent_role_checksums")
     before = pipeline.rows(COUNTERS)
     _stage(pipeline, {"day1": list(range(2_000))})
     assert pipeline.rows(COUNTERS) == before
@@ -694,15 +610,6 @@ def test_a_dump_that_changed_since_it_was_sealed_is_not_staged(pipeline: Pipelin
     assert pipeline.outcome(result) == "unreadable"
     assert "changed since raw_roles sealed them" in _text(result)
     assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(0,)]
-
-
-def test_a_staged_day_whose_dump_changed_since_it_was_sealed_is_not_taken_for_unchanged(
-    pipeline: Pipeline,
-) -> None:
-    _stage(pipeline, {"day1": [1]})
-    _land(pipeline, "day1", [1, 2])
-    result = pipeline.run("day1", select="stg_agent_roles,agent_role_pipeline_errors")
-    assert pipeline.outcome(result) == "unreadable"
 
 
 def test_a_day_that_was_reported_without_a_digest_counts_as_never_sealed(
