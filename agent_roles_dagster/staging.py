@@ -4,20 +4,23 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster.database import (
     Connection,
     connect,
+    days_schema,
     lock_tables,
     run_file,
-    staging_lock,
+    staging_turn,
 )
 from agent_roles_dagster.guard import why_held
 from agent_roles_dagster.landing import (
@@ -33,6 +36,7 @@ from agent_roles_dagster.load import (
     SeenAs,
     create_load_tables,
     drop_load_tables,
+    drop_used_tables,
     load,
     loaded_counts,
     loaded_notes,
@@ -181,17 +185,19 @@ def stage_day(
     """
     day_number(sync_day)  # a name that is no day's is no folder to look into
     marks = [time.monotonic()]
-    with connect(url) as connection:
-        wait = f"{sync_day}: waiting, since another run is staging a day"
-        with staging_lock(connection, on_wait=lambda: say(wait)):
-            marks.append(time.monotonic())
-            dump = find_dump(settings.landing, sync_day)
-            neighbours = _neighbours(connection, sync_day)
-            neighbours.require_kept(sync_day)
-            now = datetime.now(UTC).replace(tzinfo=None)
-            target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
-            create_load_tables(connection, target)
-            try:
+    target = None
+    try:
+        with connect(url) as connection:
+            wait = f"{sync_day}: waiting, since another run is staging a day"
+            with staging_turn(connection, on_wait=lambda: say(wait)):
+                marks.append(time.monotonic())
+                dump = find_dump(settings.landing, sync_day)
+                neighbours = _neighbours(connection, sync_day)
+                neighbours.require_kept(sync_day)
+                now = datetime.now(UTC).replace(tzinfo=None)
+                schema, token = days_schema(connection), uuid.uuid4().hex[:12]
+                target = Load(url, schema, token, sync_day, loaded_at=now)
+                create_load_tables(target)
                 size = dump.size + neighbours.rows() * _BYTES_PER_STAGED_ROW
                 session = spark(size)
                 marks.append(time.monotonic())
@@ -206,7 +212,7 @@ def stage_day(
                 )
                 marks.append(time.monotonic())
                 staged = _checked(connection, dump, neighbours, target, sealed)
-                _publish(
+                held = _publish(
                     settings,
                     connection,
                     staged,
@@ -216,9 +222,15 @@ def stage_day(
                     accept_removals,
                     say,
                 )
-            finally:
-                if not connection.closed and not connection.broken:
-                    drop_load_tables(connection)
+    except BaseException:
+        # The next run would do it, too, if the database is away. Not before the transaction has
+        # ended, which has looked into them.
+        if target is not None:
+            with suppress(psycopg.Error), connect(url) as connection:
+                drop_load_tables(connection, target)
+        raise
+    if held is not None:
+        raise Held(held, staged)
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
 
@@ -249,7 +261,7 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
             "SELECT sync_day, day_no, pruned_at, digest, observed_at, assigned, removed,"
-            " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
+            " agent_role_partition(sync_day) IS NOT NULL AS is_there"
             " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
         ).format(sql.SQL(condition), sql.SQL(order))
@@ -362,8 +374,8 @@ def _publish(
     run_id: str,
     accept_removals: str | None,
     say: Callable[[str], None],
-) -> None:
-    """Make the loaded day visible in one transaction, or record its errors and raise Held."""
+) -> str | None:
+    """Publish the loaded day in the turn's transaction; or its errors only, and say why."""
     reason = why_held(
         settings.guard,
         records=staged.records,
@@ -376,39 +388,37 @@ def _publish(
         held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
     following = neighbours.next["sync_day"] if neighbours.next else None
     wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
-    with connection.transaction():
-        lock_tables(connection, on_wait=lambda: say(wait))
-        use_load_tables(connection, target)
-        connection.execute(
-            """
-            INSERT INTO agent_roles_load_day (
-                sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
-                records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
-                loaded_at, run_id, accepted_reason, held_reason
-            ) VALUES (
-                %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
-                %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
-                %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
-                %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
-            )
-            """,
-            {
-                **vars(staged),
-                "day_no": day_number(staged.sync_day),
-                "next_day": following,
-                "next_day_no": None if following is None else day_number(following),
-                "loaded_at": target.loaded_at,
-                "run_id": run_id,
-                "accepted_reason": accept_removals if reason else None,
-                "held_reason": held,
-            },
+    lock_tables(connection, on_wait=lambda: say(wait))
+    use_load_tables(connection, target)
+    connection.execute(
+        """
+        INSERT INTO agent_roles_load_day (
+            sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
+            records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
+            loaded_at, run_id, accepted_reason, held_reason
+        ) VALUES (
+            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
+            %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
+            %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
+            %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
         )
-        run_file(connection, "021_publish_errors")
-        if held is None:
-            run_file(connection, "022_publish_day")
-        drop_load_tables(connection)
-    if held is not None:
-        raise Held(held, staged)
+        """,
+        {
+            **vars(staged),
+            "day_no": day_number(staged.sync_day),
+            "next_day": following,
+            "next_day_no": None if following is None else day_number(following),
+            "loaded_at": target.loaded_at,
+            "run_id": run_id,
+            "accepted_reason": accept_removals if reason else None,
+            "held_reason": held,
+        },
+    )
+    run_file(connection, "021_publish_errors")
+    if held is None:
+        run_file(connection, "022_publish_day")
+    drop_used_tables(connection, target)
+    return held
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

@@ -165,16 +165,17 @@ def test_the_same_dump_again_writes_no_row(pipeline: Pipeline) -> None:
     assert pipeline.rows(COUNTERS) == before
 
 
+DAY2 = "public_days.stg_agent_roles_day2"
 CHANGES_TO_DAY2 = {
-    "a pair is gone": "DELETE FROM stg_agent_roles_day2 WHERE agent_id = 3",
-    "a pair is there twice": "INSERT INTO stg_agent_roles SELECT * FROM stg_agent_roles_day2",
-    "a pair is another": "UPDATE stg_agent_roles_day2 SET agent_id = 9 WHERE agent_id = 3",
-    "a pair is another, which PostgreSQL hashes alike": "UPDATE stg_agent_roles_day2"
+    "a pair is gone": f"DELETE FROM {DAY2} WHERE agent_id = 3",
+    "a pair is there twice": f"INSERT INTO {DAY2} SELECT * FROM {DAY2}",
+    "a pair is another": f"UPDATE {DAY2} SET agent_id = 9 WHERE agent_id = 3",
+    "a pair is another, which PostgreSQL hashes alike": f"UPDATE {DAY2}"
     " SET agent_id = 4294967298 WHERE agent_id = 3",
-    "a status is another": "UPDATE stg_agent_roles_day2 SET status = 'removed' WHERE agent_id = 3",
-    "a row without an id": "INSERT INTO stg_agent_roles_day2 VALUES (NULL, 10, 'assigned', 'day2')",
-    "no table": "DROP TABLE stg_agent_roles_day2",
-    "a removal of the next day": "INSERT INTO stg_agent_roles_day3"
+    "a status is another": f"UPDATE {DAY2} SET status = 'removed' WHERE agent_id = 3",
+    "a row without an id": f"INSERT INTO {DAY2} VALUES (NULL, 10, 'assigned', 'day2')",
+    "no table": f"DROP TABLE {DAY2}",
+    "a removal of the next day": "INSERT INTO public_days.stg_agent_roles_day3"
     " VALUES (3, 10, 'removed', 'day3')",
     "a change": "DELETE FROM agent_role_changes WHERE day_no = 2 AND agent_id = 3",
     "a change is another, which PostgreSQL hashes alike": "UPDATE agent_role_changes"
@@ -252,7 +253,7 @@ def test_a_new_day_that_found_rows_there_is_mended_when_it_is_run_again(
 @pytest.mark.parametrize(
     "damage",
     [
-        "INSERT INTO stg_agent_roles_day3 VALUES (3, 10, 'removed', 'day3')",
+        "INSERT INTO public_days.stg_agent_roles_day3 VALUES (3, 10, 'removed', 'day3')",
         "DELETE FROM agent_role_changes WHERE day_no = 3",
     ],
 )
@@ -275,9 +276,9 @@ def _all_pairs(pipeline: Pipeline) -> list[tuple[Any, ...]]:
 
 def test_a_day_without_rows_whose_table_is_gone_gets_it_back(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day1": [], "day2": []})
-    pipeline.execute("DROP TABLE stg_agent_roles_day1")
+    pipeline.execute("DROP TABLE public_days.stg_agent_roles_day1")
     _stage_alone(pipeline, "day1")
-    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles_day1") == [(0,)]
+    assert pipeline.rows("SELECT count(*) FROM public_days.stg_agent_roles_day1") == [(0,)]
 
 
 TABLES = ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
@@ -431,7 +432,8 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _stage(pipeline, {"day1": list(range(2_000))})
-    pages = "SELECT pg_relation_size('stg_agent_roles_day1') / current_setting('block_size')::INT"
+    pages = "SELECT pg_relation_size('public_days.stg_agent_roles_day1')"
+    pages += " / current_setting('block_size')::INT"
     assert pipeline.rows(pages)[0][0] > 10
     monkeypatch.setattr(load, "_PAGES_PER_TASK", 1)
     monkeypatch.setattr(load, "_FEW_PAGES", 0)
@@ -486,7 +488,7 @@ def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publish
             )
             found = other.execute(query.encode()).fetchone()
             assert found is not None
-            other.execute(f"LOCK TABLE {found[0]} IN SHARE MODE".encode())
+            other.execute(f"LOCK TABLE public_days.{found[0]} IN SHARE MODE".encode())
 
         run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
         waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
@@ -794,7 +796,7 @@ def test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day(
     """No pair of it would be seen, so none of them as removed."""
     _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2, 3], "day3": [1, 2, 3]})
     before = pipeline.rows("SELECT * FROM agent_role_history ORDER BY 1, 2")
-    pipeline.execute(f"DROP TABLE stg_agent_roles_{gone}")
+    pipeline.execute(f"DROP TABLE public_days.stg_agent_roles_{gone}")
     _land(pipeline, day, [1, 2])
     result = pipeline.run(day)
     assert pipeline.outcome(result) == "pruned"
@@ -804,7 +806,8 @@ def test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day(
 
 
 @pytest.mark.parametrize(
-    "damage", ["DROP TABLE stg_agent_roles_day2", "DELETE FROM stg_agent_roles_day2"]
+    "damage",
+    ["DROP TABLE public_days.stg_agent_roles_day2", "DELETE FROM public_days.stg_agent_roles_day2"],
 )
 def test_a_day_is_corrected_though_its_own_rows_are_gone(pipeline: Pipeline, damage: str) -> None:
     _stage(pipeline, {"day1": [1], "day2": [1, 2, 3], "day3": [1, 2, 3]})
@@ -852,6 +855,6 @@ def test_a_day_whose_own_table_is_gone_is_staged_anew(pipeline: Pipeline) -> Non
     _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1]})
     query = "SELECT agent_id, status, sync_day FROM stg_agent_roles ORDER BY 3, 1"
     before = pipeline.rows(query)
-    pipeline.execute("DROP TABLE stg_agent_roles_day2")
+    pipeline.execute("DROP TABLE public_days.stg_agent_roles_day2")
     assert pipeline.run("day2").success
     assert pipeline.rows(query) == before
