@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -15,10 +16,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster import load
-from agent_roles_dagster.database import connect, sql_file
-from agent_roles_dagster.landing import NotRead
+from agent_roles_dagster.database import connect, sql_file, staging_turn
+from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.load import LOAD_TABLES
-from agent_roles_dagster.mapping import apply_day
+from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import StagedDay, stage_day
@@ -136,17 +137,6 @@ def test_a_file_that_the_disk_does_not_give_to_a_task_is_not_said_to_be_broken(
     with pytest.raises(NotRead, match=r"^day1/roles\.json: can't be read \(IsADirectoryError\)$"):
         _stage_alone(pipeline, "day1", before_loading=lose)
     assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
-
-
-def test_the_schema_creates_itself_from_many_processes_at_once(database: str) -> None:
-    def create(_: int) -> None:
-        with connect(database):
-            pass
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(create, range(8)))
-    with psycopg.connect(database) as connection:
-        assert connection.execute("SELECT count(*) FROM agent_role_history").fetchone() == (0,)
 
 
 COUNTERS = """
@@ -858,3 +848,200 @@ def test_a_day_whose_own_table_is_gone_is_staged_anew(pipeline: Pipeline) -> Non
     pipeline.execute("DROP TABLE public_days.stg_agent_roles_day2")
     assert pipeline.run("day2").success
     assert pipeline.rows(query) == before
+
+
+def test_a_reader_holds_up_no_run(pipeline: Pipeline) -> None:
+    """Neither by the lock that earlier versions had, nor by all that a reader may lock."""
+    _stage(pipeline, {"day1": [1]})
+    pipeline.execute(sql_file("015_roles"))
+    runner = f"{pipeline.database}&options=-crole%3Dagent_roles_runner"
+    with psycopg.connect(pipeline.database) as reader:
+        reader.execute("SET ROLE agent_roles_reader")
+        reader.execute(
+            "SELECT pg_advisory_lock(hashtext('agent_roles staging ' || current_schema()))"
+        )
+        readable = "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind IN ('r', 'p', 'v')"
+        readable += " AND relname ~ 'agent_role' AND has_table_privilege(oid, 'SELECT')"
+        for (name,) in reader.execute(readable.encode()).fetchall():
+            reader.execute(f"LOCK TABLE {name} IN ACCESS SHARE MODE".encode())
+        _land(pipeline, "day2", [2])
+        _stage_alone(replace(pipeline, database=runner), "day2")
+        apply_day(runner, "day2", "a run", say=print)
+        assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    assert pipeline.rows("SELECT agent_id FROM agent_role_mapping WHERE status = 'assigned'") == [
+        (2,)
+    ]
+
+
+WHO_HAS_THE_TURN = """
+    SELECT pid, backend_xid, backend_xmin FROM pg_locks INNER JOIN pg_stat_activity USING (pid)
+    WHERE relation = 'agent_role_turn'::REGCLASS AND mode = 'ShareRowExclusiveLock' AND granted
+"""
+
+
+def test_whoever_loses_the_connection_loses_the_turn_and_publishes_nothing(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2]})
+    before = _all_rows(pipeline)
+    _land(pipeline, "day2", [2, 3])
+    seen = []
+
+    def lose() -> None:
+        seen.extend(pipeline.rows(WHO_HAS_THE_TURN))
+        pipeline.rows("SELECT pg_terminate_backend(%s)", seen[0][0])
+        while pipeline.rows(WHO_HAS_THE_TURN):
+            time.sleep(0.05)
+
+    with pytest.raises(psycopg.OperationalError):
+        _stage_alone(pipeline, "day2", before_loading=lose)
+    assert [row[1:] for row in seen] == [(None, None)], "it holds back no VACUUM"
+    assert _all_rows(pipeline) == before
+    assert _load_tables(pipeline) == []
+
+
+def _load_tables(pipeline: Pipeline) -> list[str]:
+    query = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_%' ORDER BY 1"
+    return [name for (name,) in pipeline.rows(query)]
+
+
+def test_a_run_drops_what_killed_runs_left_and_no_other_table(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1]})
+    mine = ["agent_roles_load_archive", "agent_roles_load_rows", "agent_roles_load_rows_2026"]
+    for name in (*mine, "agent_roles_load_rows_0123456789ab"):
+        pipeline.execute(f"CREATE TABLE public.{name} (id BIGINT)")
+    pipeline.execute("CREATE TABLE public_days.agent_roles_load_archive (id BIGINT)")
+    pipeline.execute("CREATE TABLE public_days.agent_roles_load_day_0123456789ab (id BIGINT)")
+    _stage(pipeline, {"day2": [1, 2]})
+    mine += ["agent_roles_load_rows_0123456789ab", "agent_roles_load_archive"]
+    assert _load_tables(pipeline) == sorted(mine)
+
+
+def test_a_run_that_fails_leaves_no_load_table(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1], files=[{"name": "roles.json", "records": 2}])
+    seen = []
+    with pytest.raises(Unreadable):
+        _stage_alone(pipeline, "day1", before_loading=lambda: seen.extend(_load_tables(pipeline)))
+    assert len(seen) == len(LOAD_TABLES)
+    assert _load_tables(pipeline) == []
+
+
+@pytest.mark.parametrize("detached", ["day1", "day2"])
+def test_a_day_that_somebody_detached_is_mended_as_the_text_says(
+    pipeline: Pipeline, detached: str
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1]})
+    query = "SELECT agent_id, status, sync_day FROM stg_agent_roles ORDER BY 3, 1"
+    before = pipeline.rows(query)
+    table = f"public_days.stg_agent_roles_{detached}"
+    rows = pipeline.rows(f"SELECT * FROM {table}")
+    pipeline.execute(f"ALTER TABLE stg_agent_roles DETACH PARTITION {table}")
+    result = pipeline.run("day3" if detached == "day2" else "day2")
+    assert pipeline.outcome(result) == "pruned"
+    assert f"Materialise {detached} again, then" in _text(result)
+    for day in (detached, "day2", "day3"):
+        assert pipeline.run(day).success
+    assert pipeline.rows(query) == before
+    kept = "SELECT tablename FROM pg_tables WHERE tablename ~ '_detached_'"
+    [(name,)] = pipeline.rows(kept)
+    assert name.startswith(f"stg_agent_roles_{detached}_detached_")
+    assert pipeline.rows(f"SELECT * FROM public_days.{name}") == rows
+
+
+def test_of_seven_days_four_are_kept_where_four_are_to_be(pipeline: Pipeline) -> None:
+    """More than the newest and its neighbour, which stay in any case."""
+    _plant_days(pipeline, 7)
+    apply_day(pipeline.database, "day7", "a run", keep_days=4, say=print)
+    kept = pipeline.rows("SELECT sync_day FROM stg_agent_roles ORDER BY 1")
+    assert kept == [("day4",), ("day5",), ("day6",), ("day7",)]
+
+
+def _plant_days(pipeline: Pipeline, count: int) -> None:
+    """Staged and applied days with one row each, by hand."""
+    with connect(pipeline.database):
+        pass  # creates the schema
+    for number in range(1, count + 1):
+        pipeline.execute(
+            f"CREATE TABLE public_days.stg_agent_roles_day{number}"
+            f" PARTITION OF stg_agent_roles FOR VALUES IN ('day{number}');"
+            f" INSERT INTO stg_agent_roles VALUES (1, 10, 'assigned', 'day{number}');"
+            " INSERT INTO agent_role_sync_days"
+            " (sync_day, day_no, staged_at, observed_at, applied_at, assigned, removed)"
+            f" VALUES ('day{number}', {number}, now(), '2026-01-0{number}', now(), 1, 0)"
+        )
+
+
+def test_a_day_that_the_mapping_has_yet_to_follow_is_not_pruned(pipeline: Pipeline) -> None:
+    _plant_days(pipeline, 5)
+    pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL WHERE sync_day = 'day2'")
+    pipeline.execute(
+        "SET agent_roles.keep_days = '1'; SET agent_roles.sync_day = 'day5';"
+        f" SET agent_roles.landed_days = '{{}}'; {sql_file('023_prune_snapshots')}"
+    )
+    query = "SELECT sync_day FROM stg_agent_roles ORDER BY 1"
+    assert pipeline.rows(query) == [("day2",), ("day4",), ("day5",)]
+
+
+@pytest.mark.parametrize("file", ["023_prune_snapshots", "024_take_back_newest_day"])
+def test_who_takes_a_snapshot_away_waits_for_the_run_that_is_staging(
+    pipeline: Pipeline, file: str
+) -> None:
+    _plant_days(pipeline, 3)
+    with ThreadPoolExecutor(1) as pool, connect(pipeline.database) as staging:
+        with staging_turn(staging, on_wait=pytest.fail):
+            done = pool.submit(
+                pipeline.execute,
+                "SET agent_roles.keep_days = '1'; SET agent_roles.sync_day = 'day3';"
+                f" SET agent_roles.landed_days = '{{}}'; {sql_file(file)}",
+            )
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            waiting += " AND relation = 'agent_role_turn'::REGCLASS"
+            while pipeline.rows(waiting) != [(1,)]:
+                assert not done.done()
+                time.sleep(0.05)
+            assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(3,)]
+        done.result(30)
+    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(2,)]
+
+
+def test_an_apply_does_not_wait_to_prune_while_a_run_is_staging(pipeline: Pipeline) -> None:
+    _plant_days(pipeline, 3)
+    with connect(pipeline.database) as staging, staging_turn(staging, on_wait=pytest.fail):
+        apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+        assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(3,)]
+    apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(2,)]
+
+
+def test_the_time_of_application_is_utc_whatever_the_databases_time_zone(
+    pipeline: Pipeline,
+) -> None:
+    with psycopg.connect(pipeline.database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'".encode())
+    _plant_days(pipeline, 1)
+    pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL")
+    apply_day(pipeline.database, "day1", "a run", say=print)
+    since = "SELECT abs(extract(epoch FROM now() AT TIME ZONE 'UTC' - applied_at)) < 3600"
+    assert pipeline.rows(f"{since} FROM agent_role_sync_days") == [(True,)]
+
+
+def test_a_plausible_day_that_is_accepted_needed_no_reason_and_a_blank_one_accepts_nothing(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", list(range(20)))
+    assert pipeline.run("day1", accept_removals="just in case").success
+    assert _record(pipeline, "day1")["accepted_reason"] is None
+    _land(pipeline, "day2", [])
+    for blank in (" ", "\t\n"):
+        assert pipeline.outcome(pipeline.run("day2", accept_removals=blank)) == "held"
+
+
+def test_another_pending_day_that_breaks_a_rule_is_not_applied_either(pipeline: Pipeline) -> None:
+    _plant_days(pipeline, 2)
+    pipeline.execute(
+        "UPDATE agent_role_sync_days SET applied_at = NULL;"
+        " UPDATE stg_agent_roles SET status = 'paused' WHERE sync_day = 'day1'"
+    )
+    with pytest.raises(NotApplied, match=r"for day1 breaks rules \(other statuses: 1\)"):
+        apply_day(pipeline.database, "day2", "a run", say=print)
