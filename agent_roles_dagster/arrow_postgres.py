@@ -22,6 +22,10 @@ from adbc_driver_manager import (
     Error,
 )
 
+from agent_roles_dagster.database import SESSION, with_encoding
+
+_INGEST_OPTION_TARGET_DB_SCHEMA = "adbc.ingest.target_db_schema"
+
 
 class ArrowConnection:
     """A connection with one transaction, which is rolled back unless `commit` is called.
@@ -31,9 +35,12 @@ class ArrowConnection:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = adbc_driver_postgresql.connect(url)
+        self._database = adbc_driver_postgresql.connect(with_encoding(url))
         self._connection = AdbcConnection(self._database)
         self._connection.set_autocommit(False)
+        self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+        for _ in self.read(SESSION):
+            pass
         _open.add(self)
 
     def __enter__(self) -> Self:
@@ -64,11 +71,15 @@ class ArrowConnection:
             prepared.set_sql_query(statement)
             prepared.execute_update()
 
-    def ingest(self, table: str, rows: pa.Table) -> None:
+    def ingest(self, schema: str, table: str, rows: pa.Table) -> None:
         """Append the rows to the table, whose columns have the same names."""
         with AdbcStatement(self._connection) as statement:
             statement.set_options(
-                **{INGEST_OPTION_TARGET_TABLE: table, INGEST_OPTION_MODE: INGEST_OPTION_MODE_APPEND}
+                **{
+                    _INGEST_OPTION_TARGET_DB_SCHEMA: schema,
+                    INGEST_OPTION_TARGET_TABLE: table,
+                    INGEST_OPTION_MODE: INGEST_OPTION_MODE_APPEND,
+                }
             )
             statement.bind_stream(rows)
             statement.execute_update()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from agent_roles_dagster.embedded_postgres import running_server
@@ -17,9 +16,12 @@ from agent_roles_dagster.settings import InvalidSetting, Settings
 Connection = psycopg.Connection[dict[str, Any]]
 
 _HERE = Path(__file__).parent
-_STAGING_LOCK = "hashtext('agent_roles staging ' || current_schema())"
-# As the SQL files have it, which take it themselves when they run with psql.
-_LOCK_TABLES = "LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE"
+# Of sql/010_schema.sql, which says it, too. It rises with each change that the code needs.
+SCHEMA_VERSION = 2
+# Who owns the days where sql/015_roles.sql was run.
+_RUNNER = "agent_roles_runner"
+# As the SQL files have it, which take the locks themselves when they run with psql.
+_LOCK = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
 # So long a run waits before it says so: autovacuum gives way after a second.
 _SILENCE = "2s"
 # SQLSTATE classes 28 and 3D, which libpq doesn't tell of a connection that was not made. A server
@@ -28,6 +30,24 @@ REFUSALS = re.compile(
     r"FATAL: +(?:.*authentication failed for user|no pg_hba\.conf entry|pg_hba\.conf rejects"
     r'|role ".*" (?:does not exist|is not permitted)|database ".*" does not exist)'
 )
+# A run waits for as long as it must, whatever is set for the role, the database or in the URL.
+# Joined, as a server knows no settings of later versions.
+SESSION = """
+    SELECT pg_catalog.set_config(known.name, wanted.setting, FALSE)
+    FROM pg_catalog.pg_settings AS known
+    INNER JOIN (
+        VALUES
+        ('client_min_messages', 'warning'),
+        ('default_transaction_isolation', 'read committed'),
+        ('default_transaction_read_only', 'off'),
+        ('idle_in_transaction_session_timeout', '0'),
+        ('idle_session_timeout', '0'),
+        ('lock_timeout', '0'),
+        ('standard_conforming_strings', 'on'),
+        ('statement_timeout', '0'),
+        ('transaction_timeout', '0')
+    ) AS wanted (name, setting) ON known.name = wanted.name
+"""
 
 
 class NotReachable(psycopg.OperationalError):
@@ -50,13 +70,16 @@ def connect(url: str) -> Iterator[Connection]:
     An error of PostgreSQL's that leaves it says what is wrong, and quotes no row.
 
     Raises:
-        InvalidSetting: the URL is none.
+        InvalidSetting: the URL is none, or names a database or a user that can't be used.
         Refused: the server does not let this user into this database.
         NotReachable: no connection was made for any other reason, which may pass.
     """
     _require_url(url)
     try:
-        opened = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        # What is prepared in a session is not there in the next one that a pooler gives.
+        opened = psycopg.connect(
+            with_encoding(url), autocommit=True, row_factory=dict_row, prepare_threshold=None
+        )
     except psycopg.OperationalError as error:
         kind = Refused if REFUSALS.search(str(error)) else NotReachable
         raise kind(
@@ -65,13 +88,13 @@ def connect(url: str) -> Iterator[Connection]:
         ) from None
     with opened as connection:
         try:
-            connection.execute("SET client_min_messages = warning")
-            # Both: the last thing that the file creates, and what was added to it last.
-            newest = "to_regprocedure('agent_role_changes_between(text, text)')"
-            added = "to_regclass('agent_role_checksums')"
-            if not one(connection, f"SELECT num_nulls({newest}, {added}) = 0 AS there"):
-                run_file(connection, "010_schema")
-            _require_one_schema(connection)
+            _require_utf8(connection)
+            # With each transaction, as a pooler may give it another session than the one before.
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.read_only = False
+            connection.execute(SESSION.encode())
+            _require_place(connection)
+            _require_version(connection)
             yield connection
         except psycopg.errors.InsufficientPrivilege as error:
             raise psycopg.errors.InsufficientPrivilege(
@@ -86,23 +109,74 @@ def connect(url: str) -> Iterator[Connection]:
             raise told.with_traceback(error.__traceback__) from None
 
 
-def _require_one_schema(connection: Connection) -> None:
-    """Refuse to make the days' tables in another schema than the one that has the others.
+def with_encoding(url: str) -> str:
+    """The URL's parameters, with text as UTF-8, whatever the URL or the environment says."""
+    return psycopg.conninfo.make_conninfo(url, client_encoding="UTF8")
 
-    Nothing would find them there: neither the next run, nor the lock that makes runs take turns.
+
+def _require_utf8(connection: Connection) -> None:
+    """Refuse a database that can't hold every name, before anything is written there."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise InvalidSetting(
+            f"The database {connection.info.dbname} has the encoding {encoding}, which does not"
+            " hold every text of a dump. Nothing was changed. Make one with UTF8, for example"
+            " by CREATE DATABASE agent_roles ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _require_place(connection: Connection) -> None:
+    """Refuse to make tables beside those that are there, and to work on somebody else's.
+
+    Nothing would find the days in another schema: neither the next run, nor the lock that makes
+    runs take turns. And whoever owns a table may have it run code as the one who writes there.
     """
-    place = one(
-        connection,
-        "SELECT relnamespace::REGNAMESPACE::TEXT AS place FROM pg_class"
-        " WHERE oid = to_regclass('agent_role_pending')"
-        " AND relnamespace IS DISTINCT FROM to_regnamespace(quote_ident(current_schema()))",
-    )
-    if place is not None:
+    found = connection.execute(
+        "SELECT quote_ident(current_schema()) AS here, current_user AS who,"
+        " (SELECT relnamespace::REGNAMESPACE::TEXT FROM pg_class"
+        " WHERE oid = to_regclass('agent_role_pending')) AS place,"
+        " (SELECT pg_get_userbyid(relowner) FROM pg_class"
+        " WHERE oid = to_regclass('stg_agent_roles')) AS owner"
+    ).fetchone()
+    assert found is not None
+    here, place, owner = found["here"], found["place"], found["owner"]
+    if place not in (None, here):
         raise InvalidSetting(
             f"The tables are in the schema {place}, but the search_path of this connection would"
             f" make new ones elsewhere. Nothing was changed. Put {place} first, for example by"
             f" ?options=-csearch_path%3D{place} at the end of AGENT_ROLES_DATABASE_URL"
         )
+    if here is None:
+        raise InvalidSetting(
+            "The search_path of this connection names no schema that is there. Nothing was changed."
+            " Make the schema, or name another one in AGENT_ROLES_DATABASE_URL"
+        )
+    if owner == _RUNNER != found["who"]:
+        raise InvalidSetting(
+            f"The tables are for {_RUNNER} to write, but AGENT_ROLES_DATABASE_URL names"
+            f" {found['who']}, as whom what {_RUNNER} put into them would run. Nothing was changed."
+            f" Name {_RUNNER} in it"
+        )
+
+
+def _require_version(connection: Connection) -> None:
+    """Bring the tables up to date if they are of an earlier version, or not there at all."""
+    version = 0
+    known = "SELECT to_regclass('agent_role_schema_version') IS NOT NULL AS known"
+    if one(connection, known):
+        version = one(connection, "SELECT version FROM agent_role_schema_version")
+    if version > SCHEMA_VERSION:
+        raise InvalidSetting(
+            f"The tables are of version {version}, and this code knows {SCHEMA_VERSION}: somebody"
+            " runs a newer one. Nothing was changed. Install that one here, too"
+        )
+    if version < SCHEMA_VERSION:
+        run_file(connection, "010_schema")
+
+
+def days_schema(connection: Connection) -> str:
+    """The schema of the days and of the load tables, beside that of the other tables."""
+    return str(one(connection, "SELECT current_schema() || '_days' AS name"))
 
 
 def _require_url(url: str) -> None:
@@ -151,28 +225,18 @@ def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) ->
 
 
 @contextmanager
-def staging_lock(
-    connection: Connection, *, wait: bool = True, on_wait: Callable[[], None] = lambda: None
-) -> Iterator[bool]:
-    """Hold the lock that lets one run at a time compare and publish days; yields whether it does.
+def staging_turn(connection: Connection, *, on_wait: Callable[[], None]) -> Iterator[None]:
+    """A transaction in which this run is the only one that compares and publishes days.
 
-    It lives as long as the connection: whoever loses the one loses the other, so publishing
-    goes through this connection too.
+    Whoever loses the connection loses the lock, and can't publish. While it is idle, it holds no
+    snapshot, so VACUUM does its work.
 
     Args:
-        wait: wait for another run that has it, rather than yield False.
-        on_wait: called once before waiting.
+        on_wait: called once if another run has the lock, before waiting.
     """
-    locked = bool(one(connection, f"SELECT pg_try_advisory_lock({_STAGING_LOCK}) AS locked"))
-    if not locked and wait:
-        on_wait()
-        connection.execute(f"SELECT pg_advisory_lock({_STAGING_LOCK})".encode())
-        locked = True
-    try:
-        yield locked
-    finally:
-        if locked and not connection.closed and not connection.broken:
-            connection.execute(f"SELECT pg_advisory_unlock({_STAGING_LOCK})".encode())
+    with connection.transaction():
+        _lock(connection, "agent_role_turn", on_wait)
+        yield
 
 
 def lock_tables(connection: Connection, *, on_wait: Callable[[], None]) -> None:
@@ -181,24 +245,17 @@ def lock_tables(connection: Connection, *, on_wait: Callable[[], None]) -> None:
     Args:
         on_wait: called once if another run has it, before waiting.
     """
+    _lock(connection, "agent_role_pending", on_wait)
+
+
+def _lock(connection: Connection, table: str, on_wait: Callable[[], None]) -> None:
+    statement = _LOCK.format(table).encode()
     try:
         with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{_SILENCE}'".encode())
-            connection.execute(_LOCK_TABLES.encode())
+            connection.execute(statement)
             # What follows in the transaction waits for as long as it must.
-            connection.execute("SET LOCAL lock_timeout = DEFAULT")
+            connection.execute("SET LOCAL lock_timeout = 0")
     except psycopg.errors.LockNotAvailable:
         on_wait()
-        connection.execute(_LOCK_TABLES.encode())
-
-
-def drop_tables(connection: Connection, like: str) -> None:
-    """Drop this schema's tables whose names are LIKE the pattern."""
-    names = connection.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE %s",
-        (like,),
-    ).fetchall()
-    for row in names:
-        connection.execute(
-            sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(row["tablename"]))
-        )
+        connection.execute(statement)

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from agent_roles_dagster.arrow_postgres import ArrowConnection
-from agent_roles_dagster.database import Connection, drop_tables, one, run_file
+from agent_roles_dagster.database import Connection, connect, one, run_file
 from agent_roles_dagster.dump import raw_record
 from agent_roles_dagster.tasks import Batches, map_in_arrow
 from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Decision, Seen
@@ -63,54 +63,88 @@ class Load:
     """One run's load tables, and the day they are for."""
 
     url: str = field(repr=False)  # may hold a password
+    schema: str
     token: str
     sync_day: str
     loaded_at: datetime
 
-    def table(self, name: str) -> str:
+    def name(self, name: str) -> str:
         return f"{_PREFIX}{name}_{self.token}"
 
+    def table(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name(name))
 
-def create_load_tables(connection: Connection, load: Load) -> None:
+
+def create_load_tables(load: Load) -> None:
     """Create this run's load tables, and drop those that a killed run left.
 
-    Needs the staging lock: whoever holds it is the only one that loads.
+    Over a connection of its own, so that the tasks see them while the turn's transaction goes on.
+    Needs `database.staging_turn`: whoever has the turn is the only one that loads.
     """
-    drop_load_tables(connection)
-    with connection.transaction():
-        run_file(connection, "020_create_load_tables")
-        # Attaching the rows as the day's partition need not scan them, thanks to this.
-        connection.execute(
-            sql.SQL(
-                "ALTER TABLE agent_roles_load_rows ADD CONSTRAINT agent_roles_load_day_only"
-                " CHECK (sync_day IS NOT NULL AND sync_day = {})"
-            ).format(sql.Literal(load.sync_day))
+    with connect(load.url) as connection:
+        left = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
+            " AND relkind = 'r' AND relname ~ %s",
+            (load.schema, f"^{_PREFIX}({'|'.join(LOAD_TABLES)})_[0-9a-f]{{12}}$"),
         )
-        _rename(connection, load, away=True)
+        _drop(connection, [sql.Identifier(load.schema, row["relname"]) for row in left])
+        with connection.transaction():
+            _search(connection, load.schema)
+            run_file(connection, "020_create_load_tables")
+            # Attaching the rows as the day's partition need not scan them, thanks to this.
+            connection.execute(
+                sql.SQL(
+                    "ALTER TABLE agent_roles_load_rows ADD CONSTRAINT agent_roles_load_day_only"
+                    " CHECK (sync_day IS NOT NULL AND sync_day = {})"
+                ).format(sql.Literal(load.sync_day))
+            )
+            _rename(connection, load, away=True)
 
 
-def drop_load_tables(connection: Connection) -> None:
-    """Drop all load tables; whoever holds the staging lock is the only one that has some."""
-    drop_tables(connection, _PREFIX.replace("_", r"\_") + "%")
+def drop_load_tables(connection: Connection, load: Load) -> None:
+    """Drop this run's tables, as far as they are there."""
+    _drop(connection, [load.table(name) for name in LOAD_TABLES])
+
+
+def drop_used_tables(connection: Connection, load: Load) -> None:
+    """Drop what `use_load_tables` renamed, but for the rows where they are the day's by now."""
+    _drop(connection, [sql.Identifier(load.schema, _PREFIX + name) for name in LOAD_TABLES])
+
+
+def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
+    for table in tables:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
 
 
 def use_load_tables(connection: Connection, load: Load) -> None:
     """Give this run's tables the names that the publishing SQL files know, in its transaction."""
     connection.execute(_lock(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
+    main = one(connection, "SELECT current_schema() AS name")
+    _search(connection, load.schema, main)
     _rename(connection, load, away=False)
+
+
+def _search(connection: Connection, *schemas: str) -> None:
+    """Have the rest of the transaction find its tables in these schemas."""
+    path = sql.SQL(", ").join(map(sql.Identifier, (*schemas, "pg_temp"))).as_string(connection)
+    connection.execute("SELECT set_config('search_path', %s, TRUE)", (path,))
 
 
 def _lock(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
     """In one order for all: a task that runs though its result is known can't block publishing."""
-    tables = sql.SQL(", ").join(sql.Identifier(load.table(name)) for name in names)
+    tables = sql.SQL(", ").join(load.table(name) for name in names)
     return sql.SQL("LOCK TABLE {} IN {} MODE").format(tables, sql.SQL(mode))
 
 
 def _rename(connection: Connection, load: Load, *, away: bool) -> None:
     for name in LOAD_TABLES:
-        names = sql.Identifier(_PREFIX + name), sql.Identifier(load.table(name))
-        old, new = names if away else names[::-1]
-        connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(old, new))
+        known, own = _PREFIX + name, load.name(name)
+        old, new = (known, own) if away else (own, known)
+        connection.execute(
+            sql.SQL("ALTER TABLE {} RENAME TO {}").format(
+                sql.Identifier(load.schema, old), sql.Identifier(new)
+            )
+        )
 
 
 def read_snapshots(
@@ -129,13 +163,13 @@ def read_snapshots(
         snapshots: by sync day, what its rows mean to the day that is being staged.
         changes: by a day's number, what its changes on record mean: assigned, removed.
     """
-    pages = {day: _pages(connection, f"stg_agent_roles_{day}") for day in snapshots}
-    if sum(pages.values()) < _FEW_PAGES:
+    parts = {day: _partition(connection, day) for day in snapshots}
+    if sum(pages for _, pages in parts.values()) < _FEW_PAGES:
         tasks = 1
     queries = [
         query
         for day, seen_as in snapshots.items()
-        for query in _range_queries(connection, f"stg_agent_roles_{day}", pages[day], seen_as)
+        for query in _range_queries(connection, *parts[day], seen_as)
     ]
     select = sql.SQL(
         "SELECT agent_id, role_id, CASE change WHEN 'assigned' THEN {} ELSE {} END AS seen"
@@ -156,21 +190,25 @@ def read_snapshots(
     return map_in_arrow(numbers, read, SNAPSHOT_SCHEMA)
 
 
-def _pages(connection: Connection, partition: str) -> int:
-    """How many pages the partition has, 0 if it is gone."""
-    pages = one(
-        connection,
-        "SELECT pg_relation_size(to_regclass(quote_ident(%s)))"
-        " / current_setting('block_size')::BIGINT",
-        (partition,),
-    )
-    return int(pages or 0)
+def _partition(connection: Connection, sync_day: str) -> tuple[str, int]:
+    """The quoted name of the day's partition, and how many pages it has: 0 if it is gone."""
+    found = connection.execute(
+        "SELECT part.oid::REGCLASS::TEXT AS name,"
+        " pg_relation_size(part.oid) / current_setting('block_size')::BIGINT AS pages"
+        " FROM pg_class AS part WHERE part.oid = agent_role_partition(%s)",
+        (sync_day,),
+    ).fetchone()
+    return (found["name"], found["pages"]) if found else ("", 0)
 
 
 def _range_queries(
     connection: Connection, partition: str, pages: int, seen_as: SeenAs
 ) -> list[str]:
-    """Queries that together read the partition, each a range of its pages; none if it has none."""
+    """Queries that together read the partition, each a range of its pages; none if it has none.
+
+    Args:
+        partition: its name, quoted, with its schema.
+    """
     select = sql.SQL(
         "SELECT agent_id, role_id,"
         " CASE status WHEN 'assigned' THEN {} WHEN 'removed' THEN {} ELSE {} END AS seen"
@@ -179,7 +217,7 @@ def _range_queries(
     return [
         select.format(
             *map(sql.Literal, map(int, seen_as)),
-            sql.Identifier(partition),
+            sql.SQL(partition),
             sql.Literal(f"({at},0)"),
             sql.Literal(f"({at + _PAGES_PER_TASK},0)"),
         ).as_string(connection)
@@ -202,10 +240,10 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
                 task = table["task"][0].as_py()
                 for name, rows in _loadable(table, target, counts):
                     if len(rows):
-                        connection.ingest(target.table(name), rows)
+                        connection.ingest(target.schema, target.name(name), rows)
             if task is None:
                 return  # without a row there is nothing to claim, nor a number to claim it by
-            claims = sql.Identifier(target.table("claims")).as_string()
+            claims = target.table("claims").as_string()
             claimed = connection.read(
                 f"INSERT INTO {claims} VALUES ($1, $2)"  # noqa: S608 (a quoted identifier)
                 " ON CONFLICT DO NOTHING RETURNING task",
@@ -333,7 +371,7 @@ def _texts(values: list[str]) -> pa.ChunkedArray:
 def loaded_counts(connection: Connection, target: Load) -> dict[str, int]:
     """The sums of the tasks' `COUNTS`."""
     claims = connection.execute(
-        sql.SQL("SELECT counts FROM {}").format(sql.Identifier(target.table("claims")))
+        sql.SQL("SELECT counts FROM {}").format(target.table("claims"))
     ).fetchall()
     counts = [json.loads(claim["counts"]) for claim in claims]
     return {name: sum(part[name] for part in counts) for name in COUNTS}
@@ -342,9 +380,7 @@ def loaded_counts(connection: Connection, target: Load) -> dict[str, int]:
 def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[str]:
     """The reader's notes of a kind ("file", "unreadable", "not read"), sorted."""
     rows = connection.execute(
-        sql.SQL("SELECT note FROM {} WHERE kind = %s ORDER BY note").format(
-            sql.Identifier(target.table("notes"))
-        ),
+        sql.SQL("SELECT note FROM {} WHERE kind = %s ORDER BY note").format(target.table("notes")),
         (kind,),
     )
     return [row["note"] for row in rows]
@@ -367,7 +403,7 @@ def removal_sample(connection: psycopg.Connection[Any], target: Load, limit: int
             ORDER BY role_id, agent_id LIMIT {limit}
             """
         ).format(
-            delta=sql.Identifier(target.table("delta")),
+            delta=target.table("delta"),
             sync_day=sql.Literal(target.sync_day),
             limit=sql.Literal(limit),
         )

@@ -13,7 +13,6 @@ from agent_roles_dagster.database import (
     one,
     rows_of_file,
     run_file,
-    staging_lock,
 )
 from agent_roles_dagster.sync_days import day_number
 
@@ -76,7 +75,7 @@ def apply_day(
         lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
         counts = run_file(connection, "012_upsert_agent_roles")
-        _begin, _lock, written, deleted, _days, followed, _commit = counts
+        _begin, _path, _lock, written, deleted, _days, followed, _commit = counts
         if followed:
             # The planner takes the table's size for the number of pairs that there are to follow.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
@@ -92,21 +91,17 @@ def apply_day(
 
 def _prune(connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]) -> None:
     """Drop old snapshots, unless somebody uses them just now: then a later run does."""
-    with staging_lock(connection, wait=False) as locked:
-        if not locked:
-            return
-        parameters = {
-            "sync_day": sync_day,
-            "keep_days": str(keep_days),
-            "landed_days": f"{{{','.join(str(day_number(day)) for day in landed)}}}",
-        }
-        with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = '2s'")
-            for name, value in parameters.items():
-                connection.execute(
-                    "SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value)
-                )
-            run_file(connection, "023_prune_snapshots")
+    parameters = {
+        "sync_day": sync_day,
+        "keep_days": str(keep_days),
+        "landed_days": f"{{{','.join(str(day_number(day)) for day in landed)}}}",
+    }
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        for name, value in parameters.items():
+            connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value))
+        run_file(connection, "023_prune_snapshots")
 
 
 def _require_sound(facts: dict[str, int], sync_day: str) -> None:

@@ -4,25 +4,22 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
-from agent_roles_dagster.checksums import (
-    Checksums,
-    keep_checksums,
-    kept_checksums,
-    take_checksums,
-)
 from agent_roles_dagster.database import (
     Connection,
     connect,
+    days_schema,
     lock_tables,
     run_file,
-    staging_lock,
+    staging_turn,
 )
 from agent_roles_dagster.engines import Engine, Start
 from agent_roles_dagster.guard import why_held
@@ -33,13 +30,13 @@ from agent_roles_dagster.landing import (
     check_digests,
     content_digest,
     find_dump,
-    seal,
 )
 from agent_roles_dagster.load import (
     Load,
     SeenAs,
     create_load_tables,
     drop_load_tables,
+    drop_used_tables,
     load,
     loaded_counts,
     loaded_notes,
@@ -55,13 +52,7 @@ from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_
 _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
-_PHASES = (
-    "waiting",
-    "looking for changes",
-    "starting the engine",
-    "reading and loading",
-    "publishing",
-)
+_PHASES = ("waiting", "starting the engine", "reading and loading", "publishing")
 
 
 class Held(Exception):
@@ -113,21 +104,6 @@ class StagedDay:
         return self.assigned - (self.previous_assigned - self.removed)
 
 
-# Of a StagedDay, what the day's record has under the same name.
-_RECORDED = (
-    "digest",
-    "files",
-    "observed_at",
-    "records",
-    "raw_rows",
-    "valid_pairs",
-    "duplicates",
-    "invalid_rows",
-    "assigned",
-    "removed",
-)
-
-
 @dataclass(frozen=True)
 class _Neighbours:
     previous: dict[str, Any] | None
@@ -173,13 +149,6 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
-    def checksums(self, connection: Connection, staged: str | None = None) -> Checksums:
-        """Of the day as it was staged before, or of the one that is staged now."""
-        if staged is None and self.old is not None:
-            staged = self.old["sync_day"]
-        previous = None if self.previous is None else self.previous["sync_day"]
-        return take_checksums(connection, staged, previous)
-
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -216,45 +185,43 @@ def stage_day(
     """
     day_number(sync_day)  # a name that is no day's is no folder to look into
     marks = [time.monotonic()]
-    with connect(url) as connection:
-        wait = f"{sync_day}: waiting, since another run is staging a day"
-        with staging_lock(connection, on_wait=lambda: say(wait)):
-            marks.append(time.monotonic())
-            dump = find_dump(settings.landing, sync_day)
-            neighbours = _neighbours(connection, sync_day)
-            neighbours.require_kept(sync_day)
-            found = neighbours.checksums(connection)
-            unchanged = None
-            if not accept_removals:
-                unchanged = _unchanged(settings, connection, dump, neighbours, found, sealed)
-            marks.append(time.monotonic())
-            if unchanged is not None:
-                drop_load_tables(connection)
-                say(f"{sync_day}: the same dump, and the tables are as it left them")
-                return replace(unchanged, seconds=_seconds(sync_day, marks, say))
-            now = datetime.now(UTC).replace(tzinfo=None)
-            target = Load(url, uuid.uuid4().hex[:12], sync_day, loaded_at=now)
-            create_load_tables(connection, target)
-            try:
+    target = None
+    try:
+        with connect(url) as connection:
+            wait = f"{sync_day}: waiting, since another run is staging a day"
+            with staging_turn(connection, on_wait=lambda: say(wait)):
+                marks.append(time.monotonic())
+                dump = find_dump(settings.landing, sync_day)
+                neighbours = _neighbours(connection, sync_day)
+                neighbours.require_kept(sync_day)
+                now = datetime.now(UTC).replace(tzinfo=None)
+                schema, token = days_schema(connection), uuid.uuid4().hex[:12]
+                target = Load(url, schema, token, sync_day, loaded_at=now)
+                create_load_tables(target)
                 with engine() as started:
                     marks.append(time.monotonic())
                     _load(started, connection, dump, neighbours, target, settings.connections)
                 marks.append(time.monotonic())
                 staged = _checked(connection, dump, neighbours, target, sealed)
-                _publish(
+                held = _publish(
                     settings,
                     connection,
                     staged,
                     neighbours,
-                    found,
                     target,
                     run_id,
                     accept_removals,
                     say,
                 )
-            finally:
-                if not connection.closed and not connection.broken:
-                    drop_load_tables(connection)
+    except BaseException:
+        # The next run would do it, too, if the database is away. Not before the transaction has
+        # ended, which has looked into them.
+        if target is not None:
+            with suppress(psycopg.Error), connect(url) as connection:
+                drop_load_tables(connection, target)
+        raise
+    if held is not None:
+        raise Held(held, staged)
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
 
@@ -262,7 +229,7 @@ def stage_day(
 def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
     """How long each phase took, from mark to mark; says so, too."""
     taken = (round(end - start, 1) for start, end in pairwise(marks))
-    seconds = dict(zip(_PHASES, taken, strict=False))
+    seconds = dict(zip(_PHASES, taken, strict=True))
     said = ", ".join(f"{phase} {seconds[phase]}" for phase in seconds)
     say(f"{sync_day}: seconds: {said}")
     return seconds
@@ -284,54 +251,14 @@ def _neighbours(connection: Connection, sync_day: str) -> _Neighbours:
 
     def staged(condition: str, order: str) -> dict[str, Any] | None:
         query = sql.SQL(
-            "SELECT sync_day, day_no, pruned_at, {}, content::TEXT,"
-            " to_regclass(quote_ident('stg_agent_roles_' || sync_day)) IS NOT NULL AS is_there"
+            "SELECT sync_day, day_no, pruned_at, digest, observed_at, assigned, removed,"
+            " agent_role_partition(sync_day) IS NOT NULL AS is_there"
             " FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
-        ).format(
-            sql.SQL(", ").join(map(sql.Identifier, _RECORDED)), sql.SQL(condition), sql.SQL(order)
-        )
+        ).format(sql.SQL(condition), sql.SQL(order))
         return connection.execute(query, (number,)).fetchone()
 
     return _Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
-
-
-def _unchanged(
-    settings: Settings,
-    connection: Connection,
-    dump: Dump,
-    neighbours: _Neighbours,
-    found: Checksums,
-    sealed: str | None,
-) -> StagedDay | None:
-    """The day as it is staged, if staging this dump again would change nothing.
-
-    That is so if this code compared it last, and the day and its neighbours are what they were when
-    they were compared.
-    """
-    old, previous, following = neighbours.old, neighbours.previous, neighbours.next
-    if old is None or not old["is_there"] or found != kept_checksums(connection, dump.sync_day):
-        return None
-    if sealed not in (None, old["digest"]) or dump.observed_at not in (None, old["observed_at"]):
-        return None
-    if following is not None:
-        now = take_checksums(connection, following["sync_day"], None)
-        # It was compared with this day as it is.
-        now = replace(now, previous_pairs=found.pairs)
-        if now != kept_checksums(connection, following["sync_day"]):
-            return None
-    staged = StagedDay(
-        sync_day=dump.sync_day,
-        previous_day=previous["sync_day"] if previous else None,
-        previous_assigned=previous["assigned"] if previous else 0,
-        content=old["content"],
-        **{name: old[name] for name in _RECORDED},
-    )
-    # Last, as it reads the whole dump: it may be another one than what was sealed.
-    if _why_held(settings, staged) or seal(dump) != old["digest"]:
-        return None
-    _check_records(dump, {file["name"]: file["records"] for file in json.loads(staged.content)})
-    return staged
 
 
 def _load(
@@ -437,71 +364,55 @@ def _publish(
     connection: Connection,
     staged: StagedDay,
     neighbours: _Neighbours,
-    found: Checksums,
     target: Load,
     run_id: str,
     accept_removals: str | None,
     say: Callable[[str], None],
-) -> None:
-    """Make the loaded day visible in one transaction, or record its errors and raise Held."""
-    reason = _why_held(settings, staged)
-    held = None
-    if reason and not accept_removals:
-        held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
-    following = neighbours.next["sync_day"] if neighbours.next else None
-    wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
-    with connection.transaction():
-        lock_tables(connection, on_wait=lambda: say(wait))
-        use_load_tables(connection, target)
-        connection.execute(
-            """
-            INSERT INTO agent_roles_load_day (
-                sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
-                records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
-                loaded_at, run_id, accepted_reason, held_reason
-            ) VALUES (
-                %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
-                %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
-                %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
-                %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
-            )
-            """,
-            {
-                **vars(staged),
-                "day_no": day_number(staged.sync_day),
-                "next_day": following,
-                "next_day_no": None if following is None else day_number(following),
-                "loaded_at": target.loaded_at,
-                "run_id": run_id,
-                "accepted_reason": accept_removals if reason else None,
-                "held_reason": held,
-            },
-        )
-        run_file(connection, "021_publish_errors")
-        if held is None:
-            run_file(connection, "022_publish_day")
-            left = neighbours.checksums(connection, staged.sync_day)
-            # Of a day that was staged before, those that were compared are known only if nothing
-            # came of it. A new one's are the loaded ones, if there are no others.
-            is_new = found == replace(left, pairs=None, record=None) and left.are_of(
-                pairs=staged.assigned + staged.removed,
-                changes=staged.newly_assigned + staged.removed,
-            )
-            if is_new or found == left:
-                keep_checksums(connection, staged.sync_day, left)
-        drop_load_tables(connection)
-    if held is not None:
-        raise Held(held, staged)
-
-
-def _why_held(settings: Settings, staged: StagedDay) -> str | None:
-    return why_held(
+) -> str | None:
+    """Publish the loaded day in the turn's transaction; or its errors only, and say why."""
+    reason = why_held(
         settings.guard,
         records=staged.records,
         assigned=staged.assigned,
         previous=staged.previous_assigned,
         removals=staged.removed,
     )
+    held = None
+    if reason and not accept_removals:
+        held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
+    following = neighbours.next["sync_day"] if neighbours.next else None
+    wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
+    lock_tables(connection, on_wait=lambda: say(wait))
+    use_load_tables(connection, target)
+    connection.execute(
+        """
+        INSERT INTO agent_roles_load_day (
+            sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
+            records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
+            loaded_at, run_id, accepted_reason, held_reason
+        ) VALUES (
+            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
+            %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
+            %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
+            %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
+        )
+        """,
+        {
+            **vars(staged),
+            "day_no": day_number(staged.sync_day),
+            "next_day": following,
+            "next_day_no": None if following is None else day_number(following),
+            "loaded_at": target.loaded_at,
+            "run_id": run_id,
+            "accepted_reason": accept_removals if reason else None,
+            "held_reason": held,
+        },
+    )
+    run_file(connection, "021_publish_errors")
+    if held is None:
+        run_file(connection, "022_publish_day")
+    drop_used_tables(connection, target)
+    return held
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

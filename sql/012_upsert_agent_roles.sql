@@ -1,6 +1,10 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
 BEGIN;
 
+SELECT pg_catalog.set_config(
+    'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+);
+
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 INSERT INTO agent_role_mapping AS mapping (agent_id, role_id, status, assigned_at, removed_at)

@@ -6,27 +6,36 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
-SELECT pg_advisory_xact_lock(hashtext('agent_roles schema'));
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
+
+-- Whoever runs this may do much: nobody else's function may answer to a name in it.
+SELECT pg_catalog.set_config(
+    'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+);
 
 DO $$
 DECLARE
     name TEXT;
-    place TEXT := current_schema();
+    place TEXT := pg_catalog.current_schema();
+    days TEXT := pg_catalog.concat(place, '_days');
 BEGIN
     FOREACH name IN ARRAY ARRAY['agent_roles_owner', 'agent_roles_runner', 'agent_roles_reader'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-            EXECUTE format('CREATE ROLE %I', name);
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS role WHERE role.rolname = name::NAME) THEN
+            EXECUTE pg_catalog.format('CREATE ROLE %I', name);
         END IF;
-        IF current_setting('is_superuser') = 'off' THEN
+        IF pg_catalog.current_setting('is_superuser') = 'off' THEN
             -- To hand a table to a role takes a member of it.
-            EXECUTE format('GRANT %I TO CURRENT_USER', name);
+            EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER', name);
         END IF;
     END LOOP;
-    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', place);
-    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO agent_roles_owner', place);
-    -- The load tables of each run come and go.
-    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO agent_roles_runner', place);
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO agent_roles_reader', place);
+    EXECUTE pg_catalog.format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, agent_roles_runner', place);
+    EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO agent_roles_owner', place);
+    EXECUTE pg_catalog.format(
+        'GRANT USAGE ON SCHEMA %I TO agent_roles_runner, agent_roles_reader', place
+    );
+    -- The load tables of each run come and go. Nobody else looks for anything there by name.
+    EXECUTE pg_catalog.format('ALTER SCHEMA %I OWNER TO agent_roles_owner', days);
+    EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO agent_roles_runner', days);
 END $$;
 
 -- It has no password until it is given one.
@@ -39,7 +48,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
-GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_checksums TO agent_roles_runner;
+-- To lock it takes more than to read it.
+GRANT SELECT, DELETE ON agent_role_turn TO agent_roles_runner;
+GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
 
 GRANT SELECT ON
 stg_agent_roles,
@@ -58,21 +69,27 @@ GRANT SELECT (
 DO $$
 DECLARE
     part REGCLASS;
+    days TEXT := pg_catalog.concat(pg_catalog.current_schema(), '_days');
 BEGIN
     -- VACUUM needs this, or the table itself; without, autovacuum does it a little later.
-    IF current_setting('server_version_num')::INTEGER >= 170000 THEN
+    IF pg_catalog.current_setting('server_version_num')::INTEGER >= 170000 THEN
         GRANT MAINTAIN ON agent_role_pending TO agent_roles_runner;
     END IF;
     -- Attaching a day, and dropping an old one, takes the owner of staging. So that one is the
     -- runner's own, with each day and with what a killed run left.
     FOR part IN
-        SELECT oid FROM pg_class
+        SELECT 'stg_agent_roles'::REGCLASS::OID
+        UNION ALL
+        SELECT known.inhrelid FROM pg_catalog.pg_inherits AS known
+        WHERE known.inhparent = 'stg_agent_roles'::REGCLASS::OID
+        UNION ALL
+        SELECT known.oid FROM pg_catalog.pg_class AS known
         WHERE
-            relnamespace = current_schema()::REGNAMESPACE
-            AND relkind IN ('r', 'p')
-            AND (relname LIKE 'stg\_agent\_roles%' OR relname LIKE 'agent\_roles\_load\_%')
+            known.relnamespace = pg_catalog.to_regnamespace(pg_catalog.quote_ident(days))::OID
+            AND known.relkind = 'r'
+            AND known.relname ~ '^agent_roles_load_(rows|delta|errors|notes|claims|day)_[0-9a-f]{12}$'
     LOOP
-        EXECUTE format('ALTER TABLE %s OWNER TO agent_roles_runner', part);
+        EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO agent_roles_runner', part);
     END LOOP;
 END $$;
 
@@ -81,9 +98,11 @@ ALTER TABLE agent_role_mapping OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_sync_days OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_changes OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_pending OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_checksums OWNER TO agent_roles_owner;
+ALTER TABLE agent_role_turn OWNER TO agent_roles_owner;
+ALTER TABLE agent_role_schema_version OWNER TO agent_roles_owner;
 ALTER VIEW agent_role_history OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_pair_hash OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_partition OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_roles_on OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_changes_between OWNER TO agent_roles_owner;

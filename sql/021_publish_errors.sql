@@ -1,19 +1,61 @@
 -- Needs the load tables of 020, which says how to run it with psql.
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
--- The day's errors become those that were loaded; what is there already stays as it is. Compared as
--- text, since to JSONB 1.0 and 1.00 are equal, which the refused row is to show as it came.
-DELETE FROM agent_role_pipeline_errors AS published
-WHERE
-    published.sync_day = (SELECT sync_day FROM agent_roles_load_day)
-    AND NOT EXISTS (
-        SELECT FROM agent_roles_load_errors AS loaded
-        WHERE
-            loaded.raw_record::JSONB::TEXT = published.raw_record::TEXT
-            AND loaded.error_message = published.error_message
-            AND loaded.agent_id IS NOT DISTINCT FROM published.agent_id
-            AND loaded.role_id IS NOT DISTINCT FROM published.role_id
-    );
+-- The day's errors become those that were loaded, each as often as it was; what is there already
+-- stays as it is. Compared as text, since to JSONB 1.0 and 1.00 are equal, which the refused row is
+-- to show as it came.
+WITH loaded AS MATERIALIZED (
+    SELECT
+        agent_id,
+        role_id,
+        error_message,
+        raw_record,
+        content,
+        row_number() OVER (PARTITION BY content) AS nth
+    FROM (
+        SELECT
+            agent_id,
+            role_id,
+            error_message,
+            raw_record,
+            sha256(
+                convert_to(
+                    row(
+                        agent_id, role_id, 'VALIDATION_ERROR', error_message, raw_record::JSONB
+                    )::TEXT,
+                    'UTF8'
+                )
+            ) AS content
+        FROM agent_roles_load_errors
+    ) AS error
+),
+
+published AS MATERIALIZED (
+    SELECT
+        id,
+        content,
+        row_number() OVER (PARTITION BY content ORDER BY id) AS nth
+    FROM (
+        SELECT
+            id,
+            sha256(
+                convert_to(
+                    row(agent_id, role_id, error_type, error_message, raw_record)::TEXT, 'UTF8'
+                )
+            ) AS content
+        FROM agent_role_pipeline_errors
+        WHERE sync_day = (SELECT day.sync_day FROM agent_roles_load_day AS day)
+    ) AS error
+),
+
+gone AS (
+    DELETE FROM agent_role_pipeline_errors
+    WHERE id IN (
+        SELECT published.id FROM published
+        LEFT JOIN loaded ON published.content = loaded.content AND published.nth = loaded.nth
+        WHERE loaded.nth IS NULL
+    )
+)
 
 INSERT INTO agent_role_pipeline_errors (
     agent_id, role_id, error_type, error_message, raw_record, created_at, sync_day
@@ -26,13 +68,11 @@ SELECT
     loaded.raw_record::JSONB,
     day.loaded_at,
     day.sync_day
-FROM agent_roles_load_errors AS loaded
+FROM loaded
 CROSS JOIN agent_roles_load_day AS day
 WHERE NOT EXISTS (
-    SELECT FROM agent_role_pipeline_errors AS published
-    WHERE
-        published.sync_day = day.sync_day
-        AND published.raw_record::TEXT = loaded.raw_record::JSONB::TEXT
+    SELECT FROM published
+    WHERE published.content = loaded.content AND published.nth = loaded.nth
 );
 
 -- A number has one name: another that was only ever held, never staged, gives way.

@@ -34,21 +34,34 @@ DO $$
 DECLARE
     day agent_roles_load_day%ROWTYPE;
     part TEXT;
+    place TEXT;
 BEGIN
     SELECT * INTO day FROM agent_roles_load_day;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    part := 'stg_agent_roles_' || day.sync_day;
-    IF to_regclass(quote_ident(part)) IS NOT NULL THEN
+    IF agent_role_partition(day.sync_day) IS NOT NULL THEN
         INSERT INTO stg_agent_roles SELECT * FROM agent_roles_load_rows;
         RETURN;
     END IF;
+    part := 'stg_agent_roles_' || day.sync_day;
+    SELECT known.relnamespace::REGNAMESPACE::TEXT INTO place FROM pg_class AS known
+    WHERE known.oid = 'agent_roles_load_rows'::REGCLASS;
+    -- Somebody detached the day and left its table here: that one stays, under another name.
+    IF to_regclass(format('%s.%I', place, part)) IS NOT NULL THEN
+        EXECUTE format(
+            'ALTER TABLE %s.%I RENAME TO %I',
+            place, part, part || to_char(day.loaded_at, '"_detached_"YYYYMMDDHH24MISS')
+        );
+    END IF;
     EXECUTE format('ALTER TABLE agent_roles_load_rows RENAME TO %I', part);
     EXECUTE format(
-        'ALTER TABLE stg_agent_roles ATTACH PARTITION %I FOR VALUES IN (%L)', part, day.sync_day
+        'ALTER TABLE stg_agent_roles ATTACH PARTITION %s.%I FOR VALUES IN (%L)',
+        place, part, day.sync_day
     );
-    EXECUTE format('ALTER TABLE %I DROP CONSTRAINT IF EXISTS agent_roles_load_day_only', part);
+    EXECUTE format(
+        'ALTER TABLE %s.%I DROP CONSTRAINT IF EXISTS agent_roles_load_day_only', place, part
+    );
 END $$;
 
 INSERT INTO stg_agent_roles (agent_id, role_id, status, sync_day, source, ingested_at)

@@ -7,7 +7,13 @@
 DO $$
 DECLARE
     day TEXT;
+    part REGCLASS;
 BEGIN
+    PERFORM pg_catalog.set_config(
+        'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+    );
+    -- No run may be comparing a day with one that goes.
+    LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
     FOR day IN
         WITH staged AS (
             SELECT sync_day, day_no, pruned_at, applied_at FROM agent_role_sync_days
@@ -36,7 +42,10 @@ BEGIN
             old.pruned_at IS NULL
             AND NOT EXISTS (SELECT FROM needed WHERE needed.day_no = old.day_no)
     LOOP
-        EXECUTE format('DROP TABLE IF EXISTS %I', 'stg_agent_roles_' || day);
+        part := agent_role_partition(day);
+        IF part IS NOT NULL THEN
+            EXECUTE pg_catalog.format('DROP TABLE %s', part);
+        END IF;
         UPDATE agent_role_sync_days SET pruned_at = now() AT TIME ZONE 'UTC'
         WHERE sync_day = day;
     END LOOP;

@@ -4,8 +4,12 @@
 -- With psql: psql -c "SET agent_roles.sync_day = 'day3'" -f 024_... -f 012_upsert_agent_roles.sql
 BEGIN;
 
+SELECT pg_catalog.set_config(
+    'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+);
+
 -- No run may be comparing a day with this one, or publish. In the order in which runs lock, too.
-SELECT pg_advisory_xact_lock(hashtext('agent_roles staging ' || current_schema()));
+LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
 
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
@@ -14,12 +18,13 @@ DECLARE
     newest agent_role_sync_days%ROWTYPE;
     before agent_role_sync_days%ROWTYPE;
     asked TEXT := current_setting('agent_roles.sync_day');
+    part REGCLASS := agent_role_partition(asked);
 BEGIN
     SELECT * INTO newest FROM agent_role_sync_days WHERE staged_at IS NOT NULL
     ORDER BY day_no DESC LIMIT 1;
     IF newest.sync_day IS DISTINCT FROM asked THEN
         RAISE EXCEPTION '% is not the newest staged day, nothing was changed', asked
-        USING HINT = format('That is %s; take back each day after %s first.', newest.sync_day, asked);
+        USING HINT = pg_catalog.format('That is %s; take back each day after %s first.', newest.sync_day, asked);
     END IF;
     SELECT * INTO before FROM agent_role_sync_days
     WHERE staged_at IS NOT NULL AND day_no < newest.day_no
@@ -39,7 +44,9 @@ BEGIN
     DELETE FROM agent_role_changes WHERE day_no = newest.day_no;
     DELETE FROM agent_role_pipeline_errors WHERE sync_day = asked;
     DELETE FROM agent_role_sync_days WHERE sync_day = asked;
-    EXECUTE format('DROP TABLE IF EXISTS %I', 'stg_agent_roles_' || asked);
+    IF part IS NOT NULL THEN
+        EXECUTE pg_catalog.format('DROP TABLE %s', part);
+    END IF;
 END $$;
 
 COMMIT;

@@ -49,7 +49,7 @@ FROM (
             role_id,
             status,
             -- Null where an id is.
-            hashint8extended(agent_id, hashint8extended(role_id, 0)) AS pair_hash
+            agent_role_pair_hash(agent_id, role_id) AS pair_hash
         FROM stg_agent_roles
         WHERE sync_day = current_setting('agent_roles.sync_day')
     ) AS hashed

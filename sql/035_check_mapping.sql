@@ -5,7 +5,7 @@ WITH mapping AS (
     SELECT
         count(*) FILTER (WHERE status = 'assigned') AS pairs,
         coalesce(
-            sum(hashint8extended(agent_id, hashint8extended(role_id, 0)))
+            sum(agent_role_pair_hash(agent_id, role_id))
             FILTER (WHERE status = 'assigned'), 0
         ) AS fingerprint,
         count(*) FILTER (
@@ -31,7 +31,7 @@ newest AS (
 staged AS (
     SELECT
         count(*) AS pairs,
-        coalesce(sum(hashint8extended(agent_id, hashint8extended(role_id, 0))), 0) AS fingerprint
+        coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint
     FROM stg_agent_roles
     WHERE status = 'assigned' AND sync_day = (SELECT newest.sync_day FROM newest)
 )

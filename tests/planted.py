@@ -51,7 +51,7 @@ def tables(database: str) -> Iterator[tuple[str, str]]:
     with psycopg.connect(database) as connection:
         names = connection.execute(
             "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind IN ('r', 'v')"
-            " AND relnamespace = current_schema()::REGNAMESPACE"
+            " AND relnamespace::REGNAMESPACE::TEXT IN ('public', 'public_days')"
         ).fetchall()
         for (name,) in names:
             rows = connection.execute(f"SELECT * FROM {name}".encode())

@@ -114,7 +114,7 @@ def _kill_amid_loading(
         while not (found := names(loading)):
             pass
         # A task's last statement before its commit is an INSERT into it.
-        claims = sql.Identifier(*found[0])
+        claims = sql.Identifier("public_days", *found[0])
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(claims))
         waiting = "SELECT pid::text FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
         while len(names(waiting)) < len(workers):

@@ -1,17 +1,22 @@
 """The database as a team has it: reached by TLS, with roles that may do no more than they need."""
 
+import re
 import ssl
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 import trustme
 
-from agent_roles_dagster.database import connect, run_file
-from tests.conftest import Pipeline
+from agent_roles_dagster.arrow_postgres import ArrowConnection
+from agent_roles_dagster.database import SESSION, connect, sql_file
+from agent_roles_dagster.settings import InvalidSetting
+from tests.conftest import Pipeline, with_database
 from tests.tls_proxy import tls_proxy
 from tests.worlds import write_day
 
@@ -22,9 +27,8 @@ UrlOf = Callable[..., str]
 @pytest.fixture
 def team(pipeline: Pipeline) -> Iterator[Pipeline]:
     """A pipeline whose tables somebody made and then gave to the roles."""
-    with connect(pipeline.database) as connection:
-        run_file(connection, "015_roles")
-        connection.execute(f"ALTER ROLE agent_roles_runner PASSWORD '{PASSWORD}'".encode())
+    _update(pipeline)
+    pipeline.execute(f"ALTER ROLE agent_roles_runner PASSWORD '{PASSWORD}'")
     [[hba]] = pipeline.rows("SHOW hba_file")
     before = Path(hba).read_text()
     Path(hba).write_text(f"local all agent_roles_runner scram-sha-256\n{before}")
@@ -32,6 +36,13 @@ def team(pipeline: Pipeline) -> Iterator[Pipeline]:
     yield pipeline
     Path(hba).write_text(before)
     pipeline.rows("SELECT pg_reload_conf()")
+
+
+def _update(pipeline: Pipeline) -> None:
+    """What an administrator does after an update, with the files in one session, as psql has it."""
+    with psycopg.connect(pipeline.database, autocommit=True) as administrator:
+        for name in ("010_schema", "015_roles"):
+            administrator.execute(sql_file(name).encode())
 
 
 @pytest.fixture
@@ -56,9 +67,13 @@ def test_the_job_runs_by_tls_as_a_role_that_can_do_little_else(
     team: Pipeline, url_of: UrlOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_day(team.landing, "day1", 1)
+    assert "Name agent_roles_runner in it" in _text(team.run("day1"))
+    owner = f"{team.database}&options=-crole%3Dagent_roles_runner"
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", owner)
     assert team.run("day1").success
-    with connect(team.database) as connection:
-        run_file(connection, "015_roles")
+    # Somebody else staged it, before the roles were there.
+    team.execute("ALTER TABLE public_days.stg_agent_roles_day1 OWNER TO CURRENT_USER")
+    _update(team)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url_of())
     monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "1")
     # A new day, one before it, and a correction, which drops a day that somebody else had staged.
@@ -86,6 +101,9 @@ def test_the_job_runs_by_tls_as_a_role_that_can_do_little_else(
             "DROP FUNCTION agent_roles_on",
             "CREATE ROLE another",
             "CREATE SCHEMA another",
+            "CREATE TABLE public.another (id BIGINT)",
+            "CREATE FUNCTION public.format(TEXT, TEXT) RETURNS TEXT LANGUAGE sql AS 'SELECT 1'",
+            "UPDATE agent_role_schema_version SET version = 1",
             "SET ROLE agent_roles_owner",
             "SELECT pg_read_file('PG_VERSION')",
         ):
@@ -138,16 +156,26 @@ def test_a_reader_sees_who_holds_what_and_changes_nothing(team: Pipeline) -> Non
         )
         for refused in (
             "SELECT raw_record FROM agent_role_pipeline_errors",
-            "SELECT record FROM agent_role_checksums",
             "DELETE FROM agent_role_mapping",
             "INSERT INTO agent_role_pending VALUES (1, 1)",
             "UPDATE agent_role_sync_days SET accepted_reason = 'mine'",
             "DELETE FROM stg_agent_roles",
             "DROP TABLE stg_agent_roles",
             "CREATE TABLE another (id BIGINT)",
+            "CREATE TABLE public_days.another (id BIGINT)",
+            "SELECT * FROM agent_role_turn",
+            "DO $$ BEGIN LOCK TABLE agent_role_turn IN ACCESS SHARE MODE; END $$",
+            "DO $$ BEGIN LOCK TABLE agent_role_pending IN ROW EXCLUSIVE MODE; END $$",
+            "DO $$ BEGIN LOCK TABLE stg_agent_roles IN ROW EXCLUSIVE MODE; END $$",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(refused.encode())
+
+
+def _text(result: Any) -> str:
+    """The sentence of a failed run's exception."""
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    return str(failure.step_failure_data.error.cause.message)
 
 
 def test_the_tables_of_an_earlier_version_are_completed_by_who_may(
@@ -155,23 +183,230 @@ def test_the_tables_of_an_earlier_version_are_completed_by_who_may(
 ) -> None:
     write_day(team.landing, "day1", 1)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url_of())
-    team.execute("DROP TABLE agent_role_checksums")
-    for is_there in (False, True):
-        if is_there:
-            with connect(team.database):
-                pass  # makes what is not there, for itself
-        result = team.run("day1")
-        [failure] = [event for event in result.all_events if event.is_step_failure]
-        text = failure.step_failure_data.error.cause.message
-        assert "Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql" in text
-        assert ("permission denied for table agent_role_checksums" in text) == is_there
-        assert team.rows("SELECT FROM agent_role_sync_days") == []
+    team.execute("UPDATE agent_role_schema_version SET version = version - 1")
+    text = _text(team.run("day1"))
+    assert "Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql" in text
+    assert team.rows("SELECT FROM agent_role_sync_days") == []
+    _update(team)
+    assert team.run("day1").success
 
-    with connect(team.database) as connection:
-        run_file(connection, "015_roles")
-    assert all(team.run("day1").success for _ in range(2))
-    with psycopg.connect(url_of()) as runner:
-        assert runner.execute("DELETE FROM agent_role_checksums").rowcount == 1
+
+# Each would be the better match for a call with a name of PostgreSQL's own.
+TRAP = """
+    CREATE FUNCTION {schema}.spring() RETURNS VOID LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER) THEN
+            ALTER ROLE {role} SUPERUSER;
+        END IF;
+    END $$;
+    CREATE FUNCTION {schema}.format(TEXT, TEXT) RETURNS TEXT LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT pg_catalog.format($1, $2) $$;
+    CREATE FUNCTION {schema}.concat(TEXT, TEXT) RETURNS TEXT LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT pg_catalog.concat($1, $2) $$;
+    CREATE FUNCTION {schema}.collect(TEXT[], TEXT) RETURNS TEXT[] LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT $1 OPERATOR(pg_catalog.||) $2 $$;
+    CREATE AGGREGATE {schema}.array_agg(TEXT)
+    (SFUNC = {schema}.collect, STYPE = TEXT[], INITCOND = '{{}}');
+    CREATE FUNCTION {schema}.last(BIGINT, BIGINT) RETURNS BIGINT LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT $2 $$;
+    CREATE AGGREGATE {schema}.lead(BIGINT) (SFUNC = {schema}.last, STYPE = BIGINT);
+    CREATE FUNCTION {schema}.rest(BIGINT, INTEGER) RETURNS BIGINT LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT $1 OPERATOR(pg_catalog.%) $2::BIGINT $$;
+    CREATE OPERATOR {schema}.% (FUNCTION = {schema}.rest, LEFTARG = BIGINT, RIGHTARG = INTEGER);
+    CREATE FUNCTION {schema}.is_it(OID, REGCLASS) RETURNS BOOLEAN LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT $1 OPERATOR(pg_catalog.=) $2::OID $$;
+    CREATE OPERATOR {schema}.= (FUNCTION = {schema}.is_it, LEFTARG = OID, RIGHTARG = REGCLASS);
+    CREATE FUNCTION {schema}.is_it(NAME, TEXT) RETURNS BOOLEAN LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT $1::TEXT OPERATOR(pg_catalog.=) $2 $$;
+    CREATE FUNCTION {schema}.join(TEXT, BIGINT) RETURNS TEXT LANGUAGE sql
+    AS $$ SELECT {schema}.spring(); SELECT $1 OPERATOR(pg_catalog.||) $2::TEXT $$;
+    CREATE OPERATOR {schema}.|| (FUNCTION = {schema}.join, LEFTARG = TEXT, RIGHTARG = BIGINT);
+"""
+
+
+def _superusers(pipeline: Pipeline) -> list[str]:
+    query = "SELECT rolname FROM pg_roles WHERE rolsuper ORDER BY 1"
+    return [name for (name,) in pipeline.rows(query)]
+
+
+def test_what_the_runner_left_where_administrators_call_functions_is_refused_by_the_update(
+    team: Pipeline,
+) -> None:
+    before = _superusers(team)
+    # As earlier versions had it.
+    team.execute("GRANT CREATE ON SCHEMA public TO agent_roles_runner")
+    trap = TRAP.format(schema="public", role="agent_roles_runner")
+    team.execute(f"SET ROLE agent_roles_runner; {trap}; CREATE VIEW public.mine AS SELECT 1")
+    with pytest.raises(psycopg.errors.RaiseException) as refused:
+        _update(team)
+    for part in ("agent_roles_runner owns", "format(text,text)", "view mine", "operator %(bigint,"):
+        assert part in str(refused.value)
+    assert _superusers(team) == before
+    team.execute("REASSIGN OWNED BY agent_roles_runner TO CURRENT_USER")
+    _update(team)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        team.execute(f"SET ROLE agent_roles_runner; {trap}")
+
+
+def test_nothing_that_an_administrator_runs_calls_what_others_put_in_its_way(
+    pipeline: Pipeline,
+) -> None:
+    """In an earlier PostgreSQL's `public`, anybody may make functions and operators."""
+    with connect(pipeline.database):
+        pass
+    role = f"mallory_{uuid.uuid4().hex[:8]}"
+    pipeline.execute(f"CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO PUBLIC")
+    try:
+        pipeline.execute(f"SET ROLE {role}; {TRAP.format(schema='public', role=role)}")
+        before = _superusers(pipeline)
+        for day in (1, 2):
+            pipeline.execute(
+                "INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at, observed_at)"
+                f" VALUES ('day{day}', {day}, now(), now());"
+                f" CREATE TABLE public_days.stg_agent_roles_day{day}"
+                f" PARTITION OF stg_agent_roles FOR VALUES IN ('day{day}');"
+                f" INSERT INTO agent_role_changes VALUES ({day}, 10, {day}, 'assigned');"
+                " INSERT INTO agent_role_pending SELECT agent_id, role_id FROM agent_role_changes"
+            )
+        _update(pipeline)
+        with psycopg.connect(pipeline.database, autocommit=True) as administrator:
+            administrator.execute(
+                "SET agent_roles.sync_day = 'day2'; SET agent_roles.keep_days = '1';"
+                " SET agent_roles.landed_days = '{3}'"
+            )
+            files = ("012_upsert_agent_roles", "023_prune_snapshots", "024_take_back_newest_day")
+            for file in files:
+                administrator.execute(sql_file(file).encode())
+            for question in (
+                "agent_role_changes_between('day1', 'day1')",
+                "agent_roles_on('day1')",
+                "agent_role_history",
+            ):
+                administrator.execute(f"SELECT * FROM {question}".encode())
+        assert _superusers(pipeline) == before
+        assert pipeline.rows("SELECT sync_day FROM agent_role_sync_days") == [("day1",)]
+        assert pipeline.rows("SELECT has_schema_privilege('public', 'public', 'CREATE')") == [
+            (False,)
+        ]
+    finally:
+        pipeline.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def test_every_function_has_its_names_settled(team: Pipeline) -> None:
+    query = "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'public'::REGNAMESPACE"
+    settled = {
+        name: path or [body]
+        for name, path, body in team.rows(
+            query.replace("proconfig", "proconfig, pg_get_function_sqlbody(oid)")
+        )
+    }
+    assert len(settled) == 5
+    assert None not in [each[0] for each in settled.values()], settled
+
+
+def test_a_pairs_hash_is_put_in_place_of_the_call_and_taken_by_several_processes(
+    pipeline: Pipeline,
+) -> None:
+    with connect(pipeline.database) as connection:
+        connection.execute(
+            "CREATE TABLE pairs AS SELECT n AS agent_id, n AS role_id"
+            " FROM generate_series(1::BIGINT, 100000) AS n"
+        )
+        connection.execute("SET parallel_setup_cost = 0")
+        connection.execute("SET min_parallel_table_scan_size = 0")
+        plan = connection.execute(
+            "EXPLAIN (VERBOSE) SELECT sum(agent_role_pair_hash(agent_id, role_id)) FROM pairs"
+        ).fetchall()
+    text = "\n".join(line["QUERY PLAN"] for line in plan)
+    assert "hashint8extended" in text
+    assert "agent_role_pair_hash" not in text
+    assert "Workers Planned" in text
+
+
+def test_the_update_hands_nobody_elses_table_to_the_runner(team: Pipeline) -> None:
+    mine = ("stg_agent_roles_archive", "agent_roles_load_archive", "agent_roles_load_rows_1")
+    for name in mine:
+        for schema in ("public", "public_days"):
+            team.execute(f"CREATE TABLE {schema}.{name} (id BIGINT)")
+    _update(team)
+    owners = team.rows(
+        "SELECT DISTINCT relname, pg_get_userbyid(relowner) = CURRENT_USER FROM pg_class"
+        " WHERE relname = ANY(%s)",
+        list(mine),
+    )
+    assert sorted(owners) == sorted((name, True) for name in mine)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "SQL_ASCII"])
+def test_a_database_that_does_not_hold_every_text_is_refused_before_anything_is_written(
+    server: str, encoding: str
+) -> None:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0"
+            " LOCALE_PROVIDER libc LOCALE 'C'".encode()
+        )
+        url = with_database(server, name)
+        said = f"{name} has the encoding {encoding}, which"
+        with pytest.raises(InvalidSetting, match=said), connect(url):
+            pass
+        with psycopg.connect(url) as other:
+            query = "SELECT count(*) FROM pg_tables WHERE tablename ~ 'agent_role'"
+            assert int(str(other.execute(query.encode()).fetchone()[0])) == 0
+        connection.execute(f"DROP DATABASE {name}".encode())
+
+
+def test_text_is_stored_as_it_came_whatever_encoding_the_client_is_set_to(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.write("day1", {"roles.json": '[{"id": 10, "agents": [{"id": "Zoë"}]}]'})
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    for url in (pipeline.database, f"{pipeline.database}&client_encoding=LATIN1"):
+        monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url)
+        assert pipeline.run("day1").success
+        with psycopg.connect(pipeline.database, client_encoding="UTF8") as connection:
+            query = "SELECT raw_record -> 'entry' ->> 'id' FROM agent_role_pipeline_errors"
+            assert connection.execute(query.encode()).fetchall() == [("Zoë",)]
+        pipeline.execute("DELETE FROM agent_role_pipeline_errors")
+
+
+LIMITS = {
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "idle_in_transaction_session_timeout": "7s",
+    "idle_session_timeout": "7s",
+    "lock_timeout": "7s",
+    "standard_conforming_strings": "off",
+    "statement_timeout": "7s",
+    "transaction_timeout": "7s",
+}
+
+
+def test_what_a_role_is_limited_to_does_not_end_a_run_that_waits(pipeline: Pipeline) -> None:
+    with connect(pipeline.database):
+        pass
+    with psycopg.connect(pipeline.database, autocommit=True) as connection:
+        database = connection.info.dbname
+        for name, value in LIMITS.items():
+            connection.execute(f"ALTER DATABASE {database} SET {name} = '{value}'".encode())
+    assert set(LIMITS) | {"client_min_messages"} == set(re.findall(r"\('([a-z_]+)', ", SESSION))
+    show = " || ',' || ".join(f"current_setting('{name}')" for name in sorted(LIMITS))
+    with connect(pipeline.database) as connection:
+        said = [connection.execute(f"SELECT {show} AS said".encode()).fetchone()["said"]]
+        with connection.transaction():
+            said += [connection.execute(f"SELECT {show} AS said".encode()).fetchone()["said"]]
+            connection.execute("CREATE TABLE public.another (id BIGINT)")
+            isolation = "SHOW transaction_isolation"
+            assert connection.execute(isolation.encode()).fetchone() == {
+                "transaction_isolation": "read committed"
+            }
+    with ArrowConnection(pipeline.database) as tasks:
+        said += [batch.column(0)[0].as_py() for batch in tasks.read(f"SELECT {show}")]
+        tasks.execute("INSERT INTO public.another VALUES (1)")
+        level = "SELECT current_setting('transaction_isolation')"
+        assert [batch.column(0)[0].as_py() for batch in tasks.read(level)] == ["read committed"]
+        tasks.commit()
+    assert said == ["read committed,off,0,0,0,on,0,0"] * 3
 
 
 def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: Pipeline) -> None:
@@ -179,7 +414,7 @@ def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: P
     others = team.rows(
         """
         SELECT relname FROM pg_class
-        WHERE relnamespace = current_schema()::REGNAMESPACE
+        WHERE relnamespace IN ('public'::REGNAMESPACE, 'public_days'::REGNAMESPACE)
         AND pg_get_userbyid(relowner) NOT IN ('agent_roles_owner', 'agent_roles_runner')
         UNION ALL
         SELECT proname FROM pg_proc

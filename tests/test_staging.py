@@ -16,13 +16,13 @@ import psycopg
 import pytest
 
 from agent_roles_dagster import load
-from agent_roles_dagster.database import connect, sql_file
+from agent_roles_dagster.database import connect, sql_file, staging_turn
 from agent_roles_dagster.engines import Engine, spark_resource, started
-from agent_roles_dagster.landing import NotRead
+from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.load import LOAD_TABLES
-from agent_roles_dagster.mapping import apply_day
+from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
+from agent_roles_dagster.staging import StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 
@@ -141,17 +141,6 @@ def test_a_file_that_the_disk_does_not_give_to_a_task_is_not_said_to_be_broken(
     assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
 
 
-def test_the_schema_creates_itself_from_many_processes_at_once(database: str) -> None:
-    def create(_: int) -> None:
-        with connect(database):
-            pass
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(create, range(8)))
-    with psycopg.connect(database) as connection:
-        assert connection.execute("SELECT count(*) FROM agent_role_history").fetchone() == (0,)
-
-
 COUNTERS = """
     SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables
     WHERE relname ~ '^(stg_agent_roles|agent_role_(mapping|changes|pipeline_errors|sync_days))'
@@ -166,45 +155,19 @@ def test_the_same_dump_again_writes_no_row(pipeline: Pipeline) -> None:
     for day in ("day3", "day1", "day2"):
         assert pipeline.run(day).success
     assert pipeline.rows(COUNTERS) == before
-    # Nor where every pair is compared anew.
-    for day in ("day3", "day1", "day2"):
-        pipeline.execute("DELETE FROM agent_role_checksums")
-        assert pipeline.run(day).success
-    assert pipeline.rows(COUNTERS) == before
 
 
-def _no_spark() -> None:
-    pytest.fail("Spark was asked, to compare what is as it was")
-
-
-def test_the_same_dump_again_is_not_compared_anew_while_the_tables_are_as_they_were(
-    pipeline: Pipeline,
-) -> None:
-    _land(pipeline, "day1", [1, 1, None])
-    _land(pipeline, "day2", [2])
-    first = [_stage_alone(pipeline, day) for day in ("day1", "day2")]
-    again = [_stage_alone(pipeline, day, before_loading=_no_spark) for day in ("day1", "day2")]
-    for before, after in zip(first, again, strict=True):
-        assert json.loads(after.content) == json.loads(before.content)
-        assert replace(after, content=before.content, seconds=before.seconds) == before
-        assert after.seconds.keys() == {"waiting", "looking for changes"}
-    # Though it lands with another time, without a manifest's word for it.
-    pipeline.write("day2", {"roles.json": json.dumps([{"id": 10, "agents": [2]}])})
-    assert _stage_alone(pipeline, "day2", before_loading=_no_spark).observed_at == (
-        first[1].observed_at
-    )
-
-
+DAY2 = "public_days.stg_agent_roles_day2"
 CHANGES_TO_DAY2 = {
-    "a pair is gone": "DELETE FROM stg_agent_roles_day2 WHERE agent_id = 3",
-    "a pair is there twice": "INSERT INTO stg_agent_roles SELECT * FROM stg_agent_roles_day2",
-    "a pair is another": "UPDATE stg_agent_roles_day2 SET agent_id = 9 WHERE agent_id = 3",
-    "a pair is another, which PostgreSQL hashes alike": "UPDATE stg_agent_roles_day2"
+    "a pair is gone": f"DELETE FROM {DAY2} WHERE agent_id = 3",
+    "a pair is there twice": f"INSERT INTO {DAY2} SELECT * FROM {DAY2}",
+    "a pair is another": f"UPDATE {DAY2} SET agent_id = 9 WHERE agent_id = 3",
+    "a pair is another, which PostgreSQL hashes alike": f"UPDATE {DAY2}"
     " SET agent_id = 4294967298 WHERE agent_id = 3",
-    "a status is another": "UPDATE stg_agent_roles_day2 SET status = 'removed' WHERE agent_id = 3",
-    "a row without an id": "INSERT INTO stg_agent_roles_day2 VALUES (NULL, 10, 'assigned', 'day2')",
-    "no table": "DROP TABLE stg_agent_roles_day2",
-    "a removal of the next day": "INSERT INTO stg_agent_roles_day3"
+    "a status is another": f"UPDATE {DAY2} SET status = 'removed' WHERE agent_id = 3",
+    "a row without an id": f"INSERT INTO {DAY2} VALUES (NULL, 10, 'assigned', 'day2')",
+    "no table": f"DROP TABLE {DAY2}",
+    "a removal of the next day": "INSERT INTO public_days.stg_agent_roles_day3"
     " VALUES (3, 10, 'removed', 'day3')",
     "a change": "DELETE FROM agent_role_changes WHERE day_no = 2 AND agent_id = 3",
     "a change is another, which PostgreSQL hashes alike": "UPDATE agent_role_changes"
@@ -212,6 +175,14 @@ CHANGES_TO_DAY2 = {
     "a change of the next day": "INSERT INTO agent_role_changes VALUES (3, 10, 3, 'removed')",
     "an error is gone": "DELETE FROM agent_role_pipeline_errors WHERE sync_day = 'day2'",
     "an error is another": "UPDATE agent_role_pipeline_errors SET error_message = 'mine'",
+    "an error has another type": "UPDATE agent_role_pipeline_errors SET error_type = 'mine'",
+    "an error has no record": "UPDATE agent_role_pipeline_errors SET raw_record = NULL",
+    "an error is there twice": "INSERT INTO agent_role_pipeline_errors"
+    " (agent_id, role_id, error_type, error_message, raw_record, created_at, sync_day)"
+    " SELECT agent_id, role_id, error_type, error_message, raw_record, created_at, sync_day"
+    " FROM agent_role_pipeline_errors",
+    "one of two equal errors is gone": "DELETE FROM agent_role_pipeline_errors WHERE id IN"
+    " (SELECT max(id) FROM agent_role_pipeline_errors WHERE sync_day = 'day2')",
     "a count": "UPDATE agent_role_sync_days SET duplicates = 7 WHERE sync_day = 'day2'",
     "a count of errors": "UPDATE agent_role_sync_days SET error_rows = 7",
     "the files' counts": "UPDATE agent_role_sync_days SET content = NULL WHERE sync_day = 'day2'",
@@ -219,7 +190,7 @@ CHANGES_TO_DAY2 = {
 STAGED = {
     "stg_agent_roles": "agent_id, role_id, status, sync_day",
     "agent_role_changes": "agent_id, role_id, day_no, change",
-    "agent_role_pipeline_errors": "agent_id, error_message, raw_record, sync_day",
+    "agent_role_pipeline_errors": "agent_id, error_type, error_message, raw_record, sync_day",
     "agent_role_sync_days": "sync_day, content, duplicates, assigned, removed, error_rows",
 }
 
@@ -232,7 +203,7 @@ def test_the_same_dump_again_mends_what_somebody_changed(pipeline: Pipeline, dam
             for table, columns in STAGED.items()
         }
 
-    days = {"day1": [1, 2, 4, None], "day2": [2, 3, 3, "x"], "day3": [2, 3]}
+    days = {"day1": [1, 2, 4, None], "day2": [2, 3, 3, "x", "x"], "day3": [2, 3]}
     for day, agents in days.items():
         _land(pipeline, day, agents)
         _stage_alone(pipeline, day)
@@ -254,7 +225,7 @@ BEFORE_DAY2 = {
 
 
 @pytest.mark.parametrize("damage", BEFORE_DAY2.values(), ids=BEFORE_DAY2.keys())
-def test_nothing_vouches_for_a_new_day_that_found_rows_there(
+def test_a_new_day_that_found_rows_there_is_mended_when_it_is_run_again(
     pipeline: Pipeline, damage: str
 ) -> None:
     _stage(pipeline, {"day1": [1, 2], "day2": [2, 3]})
@@ -272,37 +243,9 @@ def test_nothing_vouches_for_a_new_day_that_found_rows_there(
 
 
 @pytest.mark.parametrize(
-    "what", ["another snapshot before", "another count before", "other code", "another limit"]
-)
-def test_a_day_is_compared_anew_where_the_same_dump_may_come_to_something_else(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    _stage(pipeline, {"day1": [1, 2, 4], "day2": [2, 3]})
-    asked: list[int] = []
-    match what:
-        case "another snapshot before":
-            pipeline.execute("UPDATE stg_agent_roles_day1 SET agent_id = 5 WHERE agent_id = 4")
-        case "another count before":
-            pipeline.execute(
-                "UPDATE agent_role_sync_days SET assigned = assigned + 1 WHERE sync_day = 'day1'"
-            )
-            with pytest.raises(Pruned, match="had 4 when it was staged: somebody changed it"):
-                _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
-        case "other code":
-            pipeline.execute("UPDATE agent_role_checksums SET code_digest = 'of a version before'")
-        case _:
-            monkeypatch.setenv("AGENT_ROLES_HOLD_MIN_REMOVALS", "1")
-            with pytest.raises(Held, match="it would remove 2"):
-                _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
-    if not asked:
-        _stage_alone(pipeline, "day2", before_loading=lambda: asked.append(1))
-    assert asked == [1]
-
-
-@pytest.mark.parametrize(
     "damage",
     [
-        "INSERT INTO stg_agent_roles_day3 VALUES (3, 10, 'removed', 'day3')",
+        "INSERT INTO public_days.stg_agent_roles_day3 VALUES (3, 10, 'removed', 'day3')",
         "DELETE FROM agent_role_changes WHERE day_no = 3",
     ],
 )
@@ -316,38 +259,6 @@ def test_a_correction_looks_whether_the_next_day_is_as_it_was(
     assert _all_pairs(pipeline) == before
 
 
-def test_what_was_compared_with_a_damaged_day_is_compared_anew_once_that_is_mended(
-    pipeline: Pipeline,
-) -> None:
-    _stage(pipeline, {"day1": [1, 2, 4], "day2": [2, 3], "day3": [3]})
-    before = _all_pairs(pipeline)
-    for old, new in ((4, 5), (5, 4)):
-        pipeline.execute(f"UPDATE stg_agent_roles_day1 SET agent_id = {new} WHERE agent_id = {old}")
-        for _ in range(2):
-            _stage_alone(pipeline, "day2")
-        assert (_all_pairs(pipeline) == before) == (new == 4)
-
-
-def test_what_somebody_changes_after_it_was_compared_is_seen_by_the_next_run(
-    pipeline: Pipeline,
-) -> None:
-    _stage(pipeline, {"day1": [1, 2], "day2": [2, 3]})
-    before = _all_pairs(pipeline)
-    pipeline.execute("DELETE FROM agent_role_checksums")
-    with psycopg.connect(pipeline.database) as other:
-        other.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
-
-        def say(text: str) -> None:
-            if "another run is changing the tables" in text:
-                other.execute("UPDATE stg_agent_roles_day2 SET agent_id = 9 WHERE agent_id = 3")
-                other.commit()
-
-        _stage_alone(pipeline, "day2", say)
-    assert _all_pairs(pipeline) != before
-    _stage_alone(pipeline, "day2")
-    assert _all_pairs(pipeline) == before
-
-
 def _all_pairs(pipeline: Pipeline) -> list[tuple[Any, ...]]:
     return sorted(
         pipeline.rows("SELECT agent_id, status, sync_day FROM stg_agent_roles")
@@ -357,14 +268,13 @@ def _all_pairs(pipeline: Pipeline) -> list[tuple[Any, ...]]:
 
 def test_a_day_without_rows_whose_table_is_gone_gets_it_back(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day1": [], "day2": []})
-    pipeline.execute("DROP TABLE stg_agent_roles_day1")
+    pipeline.execute("DROP TABLE public_days.stg_agent_roles_day1")
     _stage_alone(pipeline, "day1")
-    _stage_alone(pipeline, "day2", before_loading=_no_spark)
+    assert pipeline.rows("SELECT count(*) FROM public_days.stg_agent_roles_day1") == [(0,)]
 
 
 TABLES = ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
 TABLES += ("agent_role_changes", "agent_role_pending", "agent_role_sync_days")
-TABLES += ("agent_role_checksums",)
 
 
 def _all_rows(pipeline: Pipeline) -> dict[str, list[Any]]:
@@ -392,9 +302,7 @@ def test_a_publication_that_fails_at_its_last_statement_leaves_every_table_as_be
     pipeline.execute("DROP TRIGGER fail ON agent_role_sync_days")
     _stage_alone(pipeline, "day2")
     after = _all_rows(pipeline)
-    # Nothing was compared with what was corrected, so nothing vouches for it yet.
-    as_before = {table for table in TABLES if after[table] == before[table]}
-    assert as_before == {"agent_role_mapping", "agent_role_checksums"}
+    assert [table for table in TABLES if after[table] == before[table]] == ["agent_role_mapping"]
 
 
 def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline) -> None:
@@ -516,7 +424,8 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _stage(pipeline, {"day1": list(range(2_000))})
-    pages = "SELECT pg_relation_size('stg_agent_roles_day1') / current_setting('block_size')::INT"
+    pages = "SELECT pg_relation_size('public_days.stg_agent_roles_day1')"
+    pages += " / current_setting('block_size')::INT"
     assert pipeline.rows(pages)[0][0] > 10
     monkeypatch.setattr(load, "_PAGES_PER_TASK", 1)
     monkeypatch.setattr(load, "_FEW_PAGES", 0)
@@ -525,7 +434,6 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     removed = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed' ORDER BY agent_id"
     assert [agent for (agent,) in pipeline.rows(removed)] == list(range(1_000))
     # Its own earlier version and its next day are read so, too.
-    pipeline.execute("DELETE FROM agent_role_checksums")
     before = pipeline.rows(COUNTERS)
     _stage(pipeline, {"day1": list(range(2_000))})
     assert pipeline.rows(COUNTERS) == before
@@ -572,7 +480,7 @@ def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publish
             )
             found = other.execute(query.encode()).fetchone()
             assert found is not None
-            other.execute(f"LOCK TABLE {found[0]} IN SHARE MODE".encode())
+            other.execute(f"LOCK TABLE public_days.{found[0]} IN SHARE MODE".encode())
 
         run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
         waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
@@ -696,15 +604,6 @@ def test_a_dump_that_changed_since_it_was_sealed_is_not_staged(pipeline: Pipelin
     assert pipeline.outcome(result) == "unreadable"
     assert "changed since raw_roles sealed them" in _text(result)
     assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(0,)]
-
-
-def test_a_staged_day_whose_dump_changed_since_it_was_sealed_is_not_taken_for_unchanged(
-    pipeline: Pipeline,
-) -> None:
-    _stage(pipeline, {"day1": [1]})
-    _land(pipeline, "day1", [1, 2])
-    result = pipeline.run("day1", select="stg_agent_roles,agent_role_pipeline_errors")
-    assert pipeline.outcome(result) == "unreadable"
 
 
 def test_a_day_that_was_reported_without_a_digest_counts_as_never_sealed(
@@ -889,7 +788,7 @@ def test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day(
     """No pair of it would be seen, so none of them as removed."""
     _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2, 3], "day3": [1, 2, 3]})
     before = pipeline.rows("SELECT * FROM agent_role_history ORDER BY 1, 2")
-    pipeline.execute(f"DROP TABLE stg_agent_roles_{gone}")
+    pipeline.execute(f"DROP TABLE public_days.stg_agent_roles_{gone}")
     _land(pipeline, day, [1, 2])
     result = pipeline.run(day)
     assert pipeline.outcome(result) == "pruned"
@@ -899,7 +798,8 @@ def test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day(
 
 
 @pytest.mark.parametrize(
-    "damage", ["DROP TABLE stg_agent_roles_day2", "DELETE FROM stg_agent_roles_day2"]
+    "damage",
+    ["DROP TABLE public_days.stg_agent_roles_day2", "DELETE FROM public_days.stg_agent_roles_day2"],
 )
 def test_a_day_is_corrected_though_its_own_rows_are_gone(pipeline: Pipeline, damage: str) -> None:
     _stage(pipeline, {"day1": [1], "day2": [1, 2, 3], "day3": [1, 2, 3]})
@@ -947,6 +847,203 @@ def test_a_day_whose_own_table_is_gone_is_staged_anew(pipeline: Pipeline) -> Non
     _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1]})
     query = "SELECT agent_id, status, sync_day FROM stg_agent_roles ORDER BY 3, 1"
     before = pipeline.rows(query)
-    pipeline.execute("DROP TABLE stg_agent_roles_day2")
+    pipeline.execute("DROP TABLE public_days.stg_agent_roles_day2")
     assert pipeline.run("day2").success
     assert pipeline.rows(query) == before
+
+
+def test_a_reader_holds_up_no_run(pipeline: Pipeline) -> None:
+    """Neither by the lock that earlier versions had, nor by all that a reader may lock."""
+    _stage(pipeline, {"day1": [1]})
+    pipeline.execute(sql_file("015_roles"))
+    runner = f"{pipeline.database}&options=-crole%3Dagent_roles_runner"
+    with psycopg.connect(pipeline.database) as reader:
+        reader.execute("SET ROLE agent_roles_reader")
+        reader.execute(
+            "SELECT pg_advisory_lock(hashtext('agent_roles staging ' || current_schema()))"
+        )
+        readable = "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind IN ('r', 'p', 'v')"
+        readable += " AND relname ~ 'agent_role' AND has_table_privilege(oid, 'SELECT')"
+        for (name,) in reader.execute(readable.encode()).fetchall():
+            reader.execute(f"LOCK TABLE {name} IN ACCESS SHARE MODE".encode())
+        _land(pipeline, "day2", [2])
+        _stage_alone(replace(pipeline, database=runner), "day2")
+        apply_day(runner, "day2", "a run", say=print)
+        assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    assert pipeline.rows("SELECT agent_id FROM agent_role_mapping WHERE status = 'assigned'") == [
+        (2,)
+    ]
+
+
+WHO_HAS_THE_TURN = """
+    SELECT pid, backend_xid, backend_xmin FROM pg_locks INNER JOIN pg_stat_activity USING (pid)
+    WHERE relation = 'agent_role_turn'::REGCLASS AND mode = 'ShareRowExclusiveLock' AND granted
+"""
+
+
+def test_whoever_loses_the_connection_loses_the_turn_and_publishes_nothing(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2]})
+    before = _all_rows(pipeline)
+    _land(pipeline, "day2", [2, 3])
+    seen = []
+
+    def lose() -> None:
+        seen.extend(pipeline.rows(WHO_HAS_THE_TURN))
+        pipeline.rows("SELECT pg_terminate_backend(%s)", seen[0][0])
+        while pipeline.rows(WHO_HAS_THE_TURN):
+            time.sleep(0.05)
+
+    with pytest.raises(psycopg.OperationalError):
+        _stage_alone(pipeline, "day2", before_loading=lose)
+    assert [row[1:] for row in seen] == [(None, None)], "it holds back no VACUUM"
+    assert _all_rows(pipeline) == before
+    assert _load_tables(pipeline) == []
+
+
+def _load_tables(pipeline: Pipeline) -> list[str]:
+    query = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_%' ORDER BY 1"
+    return [name for (name,) in pipeline.rows(query)]
+
+
+def test_a_run_drops_what_killed_runs_left_and_no_other_table(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1]})
+    mine = ["agent_roles_load_archive", "agent_roles_load_rows", "agent_roles_load_rows_2026"]
+    for name in (*mine, "agent_roles_load_rows_0123456789ab"):
+        pipeline.execute(f"CREATE TABLE public.{name} (id BIGINT)")
+    pipeline.execute("CREATE TABLE public_days.agent_roles_load_archive (id BIGINT)")
+    pipeline.execute("CREATE TABLE public_days.agent_roles_load_day_0123456789ab (id BIGINT)")
+    _stage(pipeline, {"day2": [1, 2]})
+    mine += ["agent_roles_load_rows_0123456789ab", "agent_roles_load_archive"]
+    assert _load_tables(pipeline) == sorted(mine)
+
+
+def test_a_run_that_fails_leaves_no_load_table(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1], files=[{"name": "roles.json", "records": 2}])
+    seen = []
+    with pytest.raises(Unreadable):
+        _stage_alone(pipeline, "day1", before_loading=lambda: seen.extend(_load_tables(pipeline)))
+    assert len(seen) == len(LOAD_TABLES)
+    assert _load_tables(pipeline) == []
+
+
+@pytest.mark.parametrize("detached", ["day1", "day2"])
+def test_a_day_that_somebody_detached_is_mended_as_the_text_says(
+    pipeline: Pipeline, detached: str
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1]})
+    query = "SELECT agent_id, status, sync_day FROM stg_agent_roles ORDER BY 3, 1"
+    before = pipeline.rows(query)
+    table = f"public_days.stg_agent_roles_{detached}"
+    rows = pipeline.rows(f"SELECT * FROM {table}")
+    pipeline.execute(f"ALTER TABLE stg_agent_roles DETACH PARTITION {table}")
+    result = pipeline.run("day3" if detached == "day2" else "day2")
+    assert pipeline.outcome(result) == "pruned"
+    assert f"Materialise {detached} again, then" in _text(result)
+    for day in (detached, "day2", "day3"):
+        assert pipeline.run(day).success
+    assert pipeline.rows(query) == before
+    kept = "SELECT tablename FROM pg_tables WHERE tablename ~ '_detached_'"
+    [(name,)] = pipeline.rows(kept)
+    assert name.startswith(f"stg_agent_roles_{detached}_detached_")
+    assert pipeline.rows(f"SELECT * FROM public_days.{name}") == rows
+
+
+def test_of_seven_days_four_are_kept_where_four_are_to_be(pipeline: Pipeline) -> None:
+    """More than the newest and its neighbour, which stay in any case."""
+    _plant_days(pipeline, 7)
+    apply_day(pipeline.database, "day7", "a run", keep_days=4, say=print)
+    kept = pipeline.rows("SELECT sync_day FROM stg_agent_roles ORDER BY 1")
+    assert kept == [("day4",), ("day5",), ("day6",), ("day7",)]
+
+
+def _plant_days(pipeline: Pipeline, count: int) -> None:
+    """Staged and applied days with one row each, by hand."""
+    with connect(pipeline.database):
+        pass  # creates the schema
+    for number in range(1, count + 1):
+        pipeline.execute(
+            f"CREATE TABLE public_days.stg_agent_roles_day{number}"
+            f" PARTITION OF stg_agent_roles FOR VALUES IN ('day{number}');"
+            f" INSERT INTO stg_agent_roles VALUES (1, 10, 'assigned', 'day{number}');"
+            " INSERT INTO agent_role_sync_days"
+            " (sync_day, day_no, staged_at, observed_at, applied_at, assigned, removed)"
+            f" VALUES ('day{number}', {number}, now(), '2026-01-0{number}', now(), 1, 0)"
+        )
+
+
+def test_a_day_that_the_mapping_has_yet_to_follow_is_not_pruned(pipeline: Pipeline) -> None:
+    _plant_days(pipeline, 5)
+    pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL WHERE sync_day = 'day2'")
+    pipeline.execute(
+        "SET agent_roles.keep_days = '1'; SET agent_roles.sync_day = 'day5';"
+        f" SET agent_roles.landed_days = '{{}}'; {sql_file('023_prune_snapshots')}"
+    )
+    query = "SELECT sync_day FROM stg_agent_roles ORDER BY 1"
+    assert pipeline.rows(query) == [("day2",), ("day4",), ("day5",)]
+
+
+@pytest.mark.parametrize("file", ["023_prune_snapshots", "024_take_back_newest_day"])
+def test_who_takes_a_snapshot_away_waits_for_the_run_that_is_staging(
+    pipeline: Pipeline, file: str
+) -> None:
+    _plant_days(pipeline, 3)
+    with ThreadPoolExecutor(1) as pool, connect(pipeline.database) as staging:
+        with staging_turn(staging, on_wait=pytest.fail):
+            done = pool.submit(
+                pipeline.execute,
+                "SET agent_roles.keep_days = '1'; SET agent_roles.sync_day = 'day3';"
+                f" SET agent_roles.landed_days = '{{}}'; {sql_file(file)}",
+            )
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            waiting += " AND relation = 'agent_role_turn'::REGCLASS"
+            while pipeline.rows(waiting) != [(1,)]:
+                assert not done.done()
+                time.sleep(0.05)
+            assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(3,)]
+        done.result(30)
+    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(2,)]
+
+
+def test_an_apply_does_not_wait_to_prune_while_a_run_is_staging(pipeline: Pipeline) -> None:
+    _plant_days(pipeline, 3)
+    with connect(pipeline.database) as staging, staging_turn(staging, on_wait=pytest.fail):
+        apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+        assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(3,)]
+    apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+    assert pipeline.rows("SELECT count(*) FROM stg_agent_roles") == [(2,)]
+
+
+def test_the_time_of_application_is_utc_whatever_the_databases_time_zone(
+    pipeline: Pipeline,
+) -> None:
+    with psycopg.connect(pipeline.database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'".encode())
+    _plant_days(pipeline, 1)
+    pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL")
+    apply_day(pipeline.database, "day1", "a run", say=print)
+    since = "SELECT abs(extract(epoch FROM now() AT TIME ZONE 'UTC' - applied_at)) < 3600"
+    assert pipeline.rows(f"{since} FROM agent_role_sync_days") == [(True,)]
+
+
+def test_a_plausible_day_that_is_accepted_needed_no_reason_and_a_blank_one_accepts_nothing(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", list(range(20)))
+    assert pipeline.run("day1", accept_removals="just in case").success
+    assert _record(pipeline, "day1")["accepted_reason"] is None
+    _land(pipeline, "day2", [])
+    for blank in (" ", "\t\n"):
+        assert pipeline.outcome(pipeline.run("day2", accept_removals=blank)) == "held"
+
+
+def test_another_pending_day_that_breaks_a_rule_is_not_applied_either(pipeline: Pipeline) -> None:
+    _plant_days(pipeline, 2)
+    pipeline.execute(
+        "UPDATE agent_role_sync_days SET applied_at = NULL;"
+        " UPDATE stg_agent_roles SET status = 'paused' WHERE sync_day = 'day1'"
+    )
+    with pytest.raises(NotApplied, match=r"for day1 breaks rules \(other statuses: 1\)"):
+        apply_day(pipeline.database, "day2", "a run", say=print)
