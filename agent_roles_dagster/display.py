@@ -6,6 +6,7 @@ What is kept (tables, `raw_record`) has the exact text; this is for what is read
 import re
 
 _MOST = 200
+_WORDS = re.compile(r"(?:[A-Za-z0-9]|(?<=[a-z])_(?=[a-z])|(?<=[a-z])[,;]? (?=[A-Za-z]))*")
 # What a mention, a link or an image can't do without, up to where it is broken.
 _ADDRESSED = re.compile(r"@|\](?=[(\[:])|:(?=//)|\bwww(?=\.)|\bmailto(?=:)", re.IGNORECASE)
 # Characters that show nothing, or change how others show, though they count as printable.
@@ -24,7 +25,9 @@ def plain(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """As `plain`, as code in Markdown: nothing in it is mark-up, HTML or an address to follow."""
+    """As `plain`, for Markdown: nothing in it is mark-up, HTML or an address. Mere words stay."""
+    if _WORDS.fullmatch(text):
+        return text
     code = plain(text).replace("`", r"\x60").replace("|", r"\x7c")
     return f"`{code or ' '}`"
 

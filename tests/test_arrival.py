@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from agent_roles_dagster import arrival, landing
+from agent_roles_dagster import landing
 from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
@@ -145,9 +145,9 @@ def test_a_manifest_too_long_to_be_held_in_memory_is_not_read(
     (tmp_path / "day1" / "roles.json").write_text("[]")
     manifest = '{"files": [{"name": "roles.json"}]}'
     (tmp_path / "day1" / "_manifest.json").write_text(manifest)
-    monkeypatch.setattr(arrival, "LONGEST_MANIFEST", len(manifest))
+    monkeypatch.setattr(landing, "LONGEST_MANIFEST", len(manifest))
     assert seen(tmp_path).listed
-    monkeypatch.setattr(arrival, "LONGEST_MANIFEST", len(manifest) - 1)
+    monkeypatch.setattr(landing, "LONGEST_MANIFEST", len(manifest) - 1)
     assert not seen(tmp_path).listed
 
 
