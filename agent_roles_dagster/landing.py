@@ -39,7 +39,7 @@ _BOM = b"\xef\xbb\xbf"
 _UTF8 = codecs.getincrementaldecoder("utf-8")
 # What `datetime` does not know of ISO 8601: the day of the year, and a second that was put in.
 _ORDINAL = re.compile(r"(\d{4})(-?)(\d{3})(?=[T ])", re.ASCII)
-_LEAP_SECOND = re.compile(r"(:?)(59)\1(60)(?:[.,]\d+)?(?=Z|[+-])", re.ASCII)
+_LEAP_SECOND = re.compile(r"(?<=[T ])(\d\d)(:?)(\d\d)\2(?:60)(?:[.,]\d+)?(?=Z|[+-])", re.ASCII)
 
 
 class Unreadable(Exception):
@@ -542,12 +542,11 @@ def _is_file_entry(entry: Any) -> bool:
 def _utc(text: Any, refuse: Any) -> datetime:
     try:
         moment = _moment(text)
+        if moment.tzinfo is None:
+            raise refuse('"observed_at" has no offset from UTC')
+        return moment.astimezone(UTC).replace(tzinfo=None)
     except (AttributeError, ValueError):
         raise refuse('"observed_at" is no ISO 8601 time, such as 2026-11-23T06:00:00Z') from None
-    if moment.tzinfo is None:
-        raise refuse('"observed_at" has no offset from UTC')
-    try:
-        return moment.astimezone(UTC).replace(tzinfo=None)
     except OverflowError as error:
         raise refuse('"observed_at" is out of range') from error
 
@@ -560,7 +559,7 @@ def _moment(text: str) -> datetime:
         if day.year != int(ordinal[1]):
             raise ValueError("the year has no such day")
         text = day.isoformat() + text[ordinal.end() :]
-    moment = datetime.fromisoformat(_LEAP_SECOND.sub(r"\1\2\g<1>59", text))
+    moment = datetime.fromisoformat(_LEAP_SECOND.sub(r"\1\2\3\g<2>59", text))
     if _LEAP_SECOND.search(text):
         moment += timedelta(seconds=1)
         if moment.astimezone(UTC).time() != time():
