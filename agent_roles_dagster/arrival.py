@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fsspec.core import url_to_fs
-
-from agent_roles_dagster.landing import LONGEST_MANIFEST, MANIFEST, entries_of, is_dump_file
+from agent_roles_dagster.landing import (
+    MANIFEST,
+    Unreadable,
+    entries_of,
+    file_system,
+    is_dump_file,
+    read_manifest,
+)
 
 # How many days one look at the landing folder takes in, whatever has landed over the years.
 _NEW, _NEWEST, _OTHERS = 100, 20, 30
@@ -85,7 +90,7 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
     Raises:
         Exception: it is there, but can't be looked into.
     """
-    fs, root = url_to_fs(landing)
+    fs, root = file_system(landing)
     folder = f"{root}/{sync_day}"
     try:
         found = entries_of(fs, folder)
@@ -103,7 +108,7 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
             for moment in _moments(entry)
             if moment < now + _BROKEN_CLOCK
         ]
-        names = set(_listed(fs, entries))
+        names = set(_listed(landing, entries))
     except FileNotFoundError:  # It is being replaced.
         return None
     finally:
@@ -127,14 +132,14 @@ def _fingerprint(entries: Mapping[str, Mapping[str, Any]]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _listed(fs: Any, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _listed(landing: str, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The files that the manifest lists; none if it lists none, or can't be read (yet)."""
-    if MANIFEST not in entries or entries[MANIFEST]["size"] > LONGEST_MANIFEST:
+    if MANIFEST not in entries:
         return []
     try:
-        manifest = json.loads(fs.cat_file(entries[MANIFEST]["name"]))
+        manifest = json.loads(read_manifest(landing, entries[MANIFEST]))
         return [str(entry["name"]) for entry in manifest["files"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (Unreadable, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

@@ -10,6 +10,7 @@ from dagster_pyspark import LazyPySparkResource
 
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.display import in_markdown
 from agent_roles_dagster.engines import started
 from agent_roles_dagster.landing import (
     NotRead,
@@ -117,7 +118,9 @@ def raw_roles(
             "observed_at": (dump.observed_at or dump.modified_at).isoformat(),
             "observed_at is from": "the manifest" if dump.observed_at else "the files' times",
             "names and sizes": dg.MetadataValue.md(
-                "\n".join(f"- {file.name}: {file.size:,} bytes" for file in dump.files[:50])
+                "\n".join(
+                    f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:50]
+                )
             ),
         },
     )

@@ -5,12 +5,11 @@ at all carries the broken rule as its `problem`. This is plain Python over bytes
 without Spark, so that it runs in Spark's tasks and in tests alike.
 """
 
-import codecs
 import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from operator import attrgetter
 from typing import Any, Literal
@@ -18,17 +17,20 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 
+from agent_roles_dagster.display import plain
 from agent_roles_dagster.exact_json import (
     NotJson,
+    all_members,
     breaks_off,
     check,
     each_element,
     elements,
     jsonb_holds,
+    member_views,
     members,
     without,
 )
-from agent_roles_dagster.landing import DumpFile, NotRead, Unreadable, hashed, inflate
+from agent_roles_dagster.landing import BLANKS, DumpFile, NotRead, Unreadable, content
 
 # One row says that an agent holds a role (kind "row"), or what was read of a file ("file"), or
 # why it is no dump ("unreadable") or could not be read ("not read"). `agent`, `role` and `status`
@@ -77,14 +79,20 @@ _TEXT_PER_BATCH = 16 << 20
 _FEW = 64
 _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
+_ENVELOPES = frozenset((*_LIST_ENVELOPES, *_OBJECT_ENVELOPES))
 # An API's error message may have an id, of the request; a role that says no holders has not these.
 _ERROR_KEYS = {"code", "error", "errors", "message"}
 _DIGITS = "-?(?:0|[1-9][0-9]{0,18})"
 _INTEGER = re.compile(f'({_DIGITS})|"({_DIGITS})"'.encode())
 _INTEGER_TEXT = re.compile(_DIGITS)
-_BLANKS = b" \t\r\n"
-_UTF8 = codecs.getincrementaldecoder("utf-8")
-_BOM = b"\xef\xbb\xbf"
+_BEGIN = re.compile(rb"[ \t\r\n]*(.?)", re.DOTALL)
+# Keys that say whether an agent has a role; given twice, they say nothing.
+_DECIDING = ("id", "agent_id", "role_id", "agents", "agent_ids", "roles", "role_ids", "status")
+_ESCAPED_LETTER = re.compile(rb"\\u00[5-7]")
+# An `error` that is none.
+_NOTHING = re.compile(rb'null|false|""|\[[ \t\r\n]*\]|\{[ \t\r\n]*\}')
+_NUMBER = re.compile(rb"-?[0-9].*")
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ASSIGNED = (None, b'"assigned"')
 _STATUSES = (*_ASSIGNED, b'"removed"')
 _BIGINT = range(-(2**63), 2**63)
@@ -93,19 +101,42 @@ _BIGINT = range(-(2**63), 2**63)
 # No struct refers to another object, so that garbage collection need not look at them.
 class _AgentEntry(msgspec.Struct, gc=False):
     id: int | str
+    status: msgspec.UnsetType = msgspec.UNSET
+
+
+class _AgentEntryWithStatus(msgspec.Struct, gc=False):
+    id: int | str
     status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _RoleEntry(msgspec.Struct, gc=False):
     role_id: int | str
+    status: msgspec.UnsetType = msgspec.UNSET
+
+
+class _RoleEntryWithStatus(msgspec.Struct, gc=False):
+    role_id: int | str
     status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
 
 
 _IDS = msgspec.json.Decoder(list[int | str])
-_ENTRIES: dict[str, tuple[msgspec.json.Decoder[list[Any]], Any]] = {
-    "role": (msgspec.json.Decoder(list[_AgentEntry]), attrgetter("id")),
-    "agent": (msgspec.json.Decoder(list[_RoleEntry]), attrgetter("role_id")),
+# By side: the key of an entry's id, and the one instead of it.
+_ENTRY_KEYS = {"role": ("id", "agent_id"), "agent": ("role_id", "id")}
+# By side: decoders of lists of entries without a status and with one, and the entries' id.
+_ENTRIES: dict[str, tuple[msgspec.json.Decoder[list[Any]], msgspec.json.Decoder[list[Any]], Any]]
+_ENTRIES = {
+    "role": (
+        msgspec.json.Decoder(list[_AgentEntry]),
+        msgspec.json.Decoder(list[_AgentEntryWithStatus]),
+        attrgetter("id"),
+    ),
+    "agent": (
+        msgspec.json.Decoder(list[_RoleEntry]),
+        msgspec.json.Decoder(list[_RoleEntryWithStatus]),
+        attrgetter("role_id"),
+    ),
 }
+_QUOTED = {"role": b'"id"', "agent": b'"role_id"'}
 
 
 def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
@@ -113,12 +144,11 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
 
     The row of kind "file" has in `problem` a JSON object: name, sha256, records, rows.
     """
-    name = _text(file.name)
-    where = f"{sync_day}/{name}"
-    rows = _Rows(name)
+    where = f"{sync_day}/{plain(file.name)}"
+    rows = _Rows(file.name)
     digest = hashlib.sha256()
     try:
-        chunks = _content(inflate(hashed(file, digest), file.name))
+        chunks = content(file, digest)
         is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
         for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
             if rows.is_full:
@@ -151,8 +181,7 @@ def raw_record(
     What JSONB can't hold to the letter stands, as its exact text, under `entry_text` or
     `record_text` instead of `entry` or `record`; a NUL in it is written \\u0000.
     """
-    name = _text(file)
-    parts = [f'"file": {json.dumps(name)}', f'"record_no": {record_no}']
+    parts = [f'"file": {json.dumps(file)}', f'"record_no": {record_no}']
     if entry_no is not None:
         parts.append(f'"entry_no": {entry_no}')
     for key, text in (("entry", entry), ("record", record)):
@@ -165,33 +194,8 @@ def raw_record(
     return "{" + ", ".join(parts) + "}"
 
 
-def _text(name: str) -> str:
-    """A file's name as text: one that is not UTF-8 has lone surrogates, which no column takes."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _content(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks without a byte order mark; refuses what is blank."""
-    head = b""
-    blank = True
-    for chunk in chunks:
-        if len(head) < len(_BOM):
-            head += chunk
-            if len(head) < len(_BOM):
-                continue
-            chunk = head.removeprefix(_BOM)
-        blank = blank and not chunk.strip(_BLANKS)
-        yield chunk
-    if len(head) < len(_BOM):
-        blank = not head.strip(_BLANKS)
-        yield head
-    if blank:
-        raise Unreadable("the file is blank")
-
-
 def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
     text = _document(chunks)
-    _require_utf8(text)
     try:
         records = document_records(text)
         del text
@@ -203,12 +207,19 @@ def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
 
 
 def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
+    failure = None
     for number, line in enumerate(_lines(chunks), start=1):
+        if not rows.records:
+            failure = _failure_of(line)
         rows.add_line(line, number)
         yield
+    if rows.records == rows.broken_lines:
+        raise Unreadable("no line of it is JSON")
     # No line feed ended the last one. One that is no JSON anyway is an invalid row like any other.
-    if line.strip(_BLANKS) and breaks_off(line):
+    if line.strip(BLANKS) and breaks_off(line):
         raise Unreadable("cut short: the last line breaks off")
+    if failure and rows.records == 1:
+        raise Unreadable(failure)
 
 
 def _document(chunks: Iterator[bytes]) -> bytes:
@@ -245,17 +256,6 @@ def _too_long(what: str) -> Unreadable:
     )
 
 
-def _require_utf8(text: bytes) -> None:
-    decoder = _UTF8()
-    try:
-        # In parts: as one text, it may take four times its bytes.
-        for start in range(0, len(text), _TEXT_PER_BATCH):
-            decoder.decode(text[start : start + _TEXT_PER_BATCH])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
-
-
 def document_records(text: bytes) -> Iterable[bytes]:
     """The exact texts of a document's records: an array's, a lone one, or an envelope's.
 
@@ -263,13 +263,15 @@ def document_records(text: bytes) -> Iterable[bytes]:
         NotJson: the text is no JSON.
         Unreadable: it is JSON, but no dump.
     """
-    first = text.lstrip(_BLANKS)[:1]
+    first = _first(text)
     if first == b"[":
         return each_element(text)
     if first != b"{":
         check(text)
         raise Unreadable("no dump: a bare value, where records are expected")
-    parts = members(text)
+    parts, repeated = member_views(text)
+    if failure := _failure(text, parts, repeated):
+        raise Unreadable(failure)
     keys = parts.keys()
     names = keys & {"id", "agent_id", "role_id"}
     # `roles` and `agents` are an envelope's keys and a record's: beside an id, a record's.
@@ -279,17 +281,51 @@ def document_records(text: bytes) -> Iterable[bytes]:
         or names - {"id"} == {"agent_id", "role_id"}
         or {"id", "role_id"} <= keys
     ):
-        return [text]
-    found = [key for key in _LIST_ENVELOPES if parts.get(key, b"")[:1] == b"["]
-    found += [key for key in _OBJECT_ENVELOPES if parts.get(key, b"")[:1] == b"{"]
+        return [text.strip(BLANKS)]
+    if twice := repeated & _ENVELOPES:
+        raise Unreadable(f"no dump: it gives {min(twice)!r} twice")
+    found = [key for key in _LIST_ENVELOPES if bytes(parts.get(key, b"")[:1]) == b"["]
+    found += [key for key in _OBJECT_ENVELOPES if bytes(parts.get(key, b"")[:1]) == b"{"]
     if len(found) > 1:
         raise Unreadable(f"no dump: both {found[0]!r} and {found[1]!r} hold records")
     if found:
-        content = parts[found[0]]
-        return each_element(content) if content[:1] == b"[" else [content]
+        held = parts[found[0]]
+        return each_element(held) if found[0] in _LIST_ENVELOPES else [bytes(held)]
     if names and not keys & _ERROR_KEYS:
-        return [text]
+        return [text.strip(BLANKS)]
     raise Unreadable("no dump: an object without records, such as an API's error message")
+
+
+def _first(text: bytes, start: int = 0) -> bytes:
+    """The first byte that is no blank, if any."""
+    found = _BEGIN.match(text, start)
+    assert found is not None
+    return bytes(found[1])
+
+
+def _failure_of(line: bytes) -> str | None:
+    """As `_failure`, of a line that may be anything."""
+    if _first(line) != b"{":
+        return None
+    try:
+        return _failure(line, *member_views(line))
+    except NotJson:
+        return None
+
+
+def _failure(
+    text: bytes, parts: Mapping[str, bytes | memoryview], repeated: frozenset[str]
+) -> str | None:
+    """What to say of an object that says of itself that it failed, as an API's answer does."""
+    found: Iterable[tuple[str, bytes | memoryview]]
+    found = all_members(text) if repeated else parts.items()
+    for key, value in found:
+        is_error = key in ("error", "errors") and not _NOTHING.fullmatch(value)
+        is_unsuccessful = key == "success" and bytes(value[:5]) == b"false"
+        is_code = key in ("code", "status_code", "statusCode") and _NUMBER.fullmatch(value)
+        if is_error or is_unsuccessful or (is_code and float(value) >= 400):
+            return f"no dump: it says of itself that it failed, by its {key!r}"
+    return None
 
 
 class _Rows:
@@ -298,6 +334,7 @@ class _Rows:
     def __init__(self, file: str) -> None:
         self._file = file
         self.records = 0
+        self.broken_lines = 0
         self.rows = 0
         self._agents = array("q")
         self._roles = array("q")
@@ -335,10 +372,9 @@ class _Rows:
 
     def add_line(self, line: bytes, number: int) -> None:
         """The rows of a line of JSON Lines; none if it is blank."""
-        line = line.strip(_BLANKS)
+        line = line.strip(BLANKS)
         if not line:
             return
-        _require_utf8(line)
         before = self.records, len(self._agents), len(self._others)
         try:
             if line[:1] != b"{":
@@ -347,6 +383,7 @@ class _Rows:
         except NotJson:
             # Nested to the limit, a line may break only after some of its rows were added.
             self.records = before[0] + 1
+            self.broken_lines += 1
             del self._agents[before[1] :], self._roles[before[1] :], self._others[before[2] :]
             self._row(None, None, None, BROKEN_LINE, number, line)
 
@@ -356,8 +393,12 @@ class _Rows:
             self.records += 1
             self._row(None, None, None, NOT_AN_OBJECT, number, record)
             return
-        parts = members(record)
+        parts, repeated = members(record)
         self.records += 1
+        if repeated and (twice := [key for key in _DECIDING if key in repeated]):
+            problem = f"the record gives {' and '.join(twice)} twice"
+            self._row(None, None, None, problem, number, record)
+            return
         agent_side = parts.get("id", parts.get("agent_id"))
         role_side = parts.get("id", parts.get("role_id"))
         if "agent_id" in parts and "role_id" in parts:
@@ -417,19 +458,28 @@ class _Rows:
                 of_few = self._plain(side, owner, b"[" + b",".join(few) + b"]")
                 left += [start + place for place in (range(len(few)) if of_few is None else of_few)]
         rest = without(record, key, listed).decode() if left else ""
-        first, second = ("id", "agent_id") if side == "role" else ("role_id", "id")
+        first, second = _ENTRY_KEYS[side]
         for place in left:
             entry = entries[place]
             if self._plain(side, owner, b"[" + entry + b"]") == []:
                 continue
             other: bytes | None = entry
             status = None
+            twice = []
             if entry[:1] == b"{":
-                parts = members(entry)
-                other = parts.get(first, parts.get(second))
+                parts, repeated = members(entry)
+                key = first if first in parts else second
+                if key in repeated:
+                    twice.append("agent_id" if side == "role" else "role_id")
+                    del parts[key]
+                if "status" in repeated:
+                    twice.append("status")
+                    del parts["status"]
+                other = parts.get(key)
                 status = parts.get("status")
+            broken = "; ".join(f"{name} is given twice" for name in twice) or None
             agent, role = (owner, other) if side == "agent" else (other, owner)
-            self._row(agent, role, status, None, number, rest, place + 1, entry)
+            self._row(agent, role, status, broken, number, rest, place + 1, entry)
 
     def _plain(self, side: str, owner: bytes | None, listed: bytes) -> list[int] | None:
         """Take of a list what can be taken the fast way.
@@ -456,7 +506,8 @@ class _Rows:
         entry_no: int | None = None,
         entry: bytes | None = None,
     ) -> None:
-        is_valid = status in _STATUSES and None not in (_integer(agent), _integer(role))
+        has_ids = None not in (_integer(agent), _integer(role))
+        is_valid = problem is None and status in _STATUSES and has_ids
         if not is_valid:
             self._count_refused(len(record) + len(entry or b""), number)
         self._others.append(
@@ -500,14 +551,10 @@ def _plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None
 
     Returns: the ids, and the places of those that are other texts; None if there is anything else.
     """
-    decoder, id_of = _ENTRIES[side]
-    try:
-        ids = _IDS.decode(listed)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        try:
-            ids = list(map(id_of, decoder.decode(listed)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
+    is_of_objects = _first(listed, 1) == b"{"
+    ids = _ids_of_objects(side, listed) if is_of_objects else _bare_ids(listed)
+    if ids is None:
+        return None
     try:
         return array("q", ids), []  # type: ignore[arg-type]
     except OverflowError:
@@ -522,6 +569,41 @@ def _plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None
         return array("q", map(int, ids)), left
     except OverflowError:
         return None
+
+
+def _bare_ids(listed: bytes) -> list[int | str] | None:
+    try:
+        return _IDS.decode(listed)
+    except _DECODE_ERRORS:
+        return None
+
+
+def _ids_of_objects(side: str, listed: bytes) -> list[int | str] | None:
+    """The ids of a list of objects, each with one id, and with no status but assigned.
+
+    Returns: None if there is anything else.
+    """
+    without_status, with_status, id_of = _ENTRIES[side]
+    statuses = 0
+    try:
+        entries = without_status.decode(listed)
+    except _DECODE_ERRORS:
+        try:
+            entries = with_status.decode(listed)
+        except _DECODE_ERRORS:
+            return None
+        statuses = [entry.status for entry in entries].count("assigned")
+    # The decoder keeps the last of a repeated key. Where there are as many keys as entries have
+    # one, none is there twice; where there are more, they may be nested, or no keys.
+    if (
+        (b"\\" in listed and _ESCAPED_LETTER.search(listed))
+        or listed.count(_QUOTED[side]) != len(entries)
+        or (statuses and listed.count(b'"status"') != statuses)
+    ):
+        ours = {_ENTRY_KEYS[side][0], "status"}
+        if any(not ours.isdisjoint(members(entry)[1]) for entry in each_element(listed)):
+            return None
+    return list(map(id_of, entries))
 
 
 def _integer(text: bytes | None) -> int | None:

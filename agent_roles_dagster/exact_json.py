@@ -6,10 +6,13 @@ goes through the standard library, which also finds repeated keys.
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sized
+from operator import methodcaller
 from typing import Any, NoReturn
 
 import msgspec
+import pyarrow as pa
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -19,6 +22,10 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 # JSONB holds a number as NUMERIC: at most 131072 digits before the point and 16383 after it.
 _NUMERIC_DIGITS = 16_000
+_QUOTES = methodcaller("count", b'"')
+_LONG = 4000
+_NONE: frozenset[str] = frozenset()
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class NotJson(ValueError):
@@ -30,22 +37,66 @@ def elements(text: bytes) -> list[bytes]:
     return list(each_element(text))
 
 
-def each_element(text: bytes) -> Iterator[bytes]:
+def each_element(text: bytes | memoryview) -> Iterator[bytes]:
     """As `elements`, without a copy of all at once; the text is checked before the first."""
     try:
         raws = _ELEMENTS.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return iter([value.encode() for _, value in _split(text.decode(), "[]")])
+    except _DECODE_ERRORS:
+        return iter([value.encode() for _, value in _split(bytes(text).decode(), "[]")])
     return map(bytes, raws)
 
 
-def members(text: bytes) -> dict[str, bytes]:
-    """The exact texts of a JSON object's values by key; of a repeated key, the last."""
+def members(text: bytes) -> tuple[dict[str, bytes], frozenset[str]]:
+    """The exact texts of a JSON object's values by key, and the keys that it gives repeatedly.
+
+    Of such a key, the last value is there; `all_members` has all of them.
+    """
+    if len(text) < _LONG:
+        try:
+            parts = {key: bytes(raw) for key, raw in _MEMBERS.decode(text).items()}
+        except _DECODE_ERRORS:
+            parts = dict(all_members(text))
+        quotes = text.count(b'"') - sum(map(_QUOTES, parts.values()))
+        return parts, _repeated(text, parts, quotes)
+    views, repeated = member_views(text)
+    return {key: bytes(view) for key, view in views.items()}, repeated
+
+
+def member_views(text: bytes) -> tuple[dict[str, memoryview], frozenset[str]]:
+    """As `members`, without copies of the values."""
     try:
-        return {key: bytes(raw) for key, raw in _MEMBERS.decode(text).items()}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pairs = _split(text.decode(), "{}")
-        return {json.loads(key): value.encode() for key, value in pairs}
+        raws = _MEMBERS.decode(text)
+    except _DECODE_ERRORS:
+        views = {key: memoryview(value) for key, value in all_members(text)}
+        return views, _repeated(text, views, None)
+    # The quotes outside of the values, which lie in the text. Of a repeated key, the last value has
+    # the first one's place in the order; then some quotes are counted several times, none is not.
+    start: int = pa.py_buffer(text).address
+    quotes = at = 0
+    for raw in raws.values():
+        value = pa.py_buffer(raw)
+        begin: int = value.address - start
+        quotes += text.count(b'"', at, begin)
+        at = begin + value.size
+    quotes += text.count(b'"', at)
+    views = {key: memoryview(raw) for key, raw in raws.items()}
+    return views, _repeated(text, views, quotes)
+
+
+def all_members(text: bytes) -> list[tuple[str, bytes]]:
+    """The keys of a JSON object with the exact texts of their values, repeated keys too."""
+    return [(json.loads(key), value.encode()) for key, value in _split(text.decode(), "{}")]
+
+
+def _repeated(text: bytes, parts: Sized, quotes_outside: int | None) -> frozenset[str]:
+    """The keys that are given repeatedly, by the quotes that are no part of the values, if known.
+
+    The decoder keeps the last of a repeated key. What it drops has quotes, at least the key's.
+    """
+    if quotes_outside == 2 * len(parts):
+        return _NONE
+    times = Counter(key for key, _ in all_members(text))
+    return frozenset(key for key, count in times.items() if count > 1)
 
 
 def without(text: bytes, key: str, value: bytes) -> bytes:

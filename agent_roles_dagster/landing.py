@@ -4,19 +4,24 @@ What is in the files is `dump`'s affair; here they are bytes.
 """
 
 import codecs
+import errno
 import hashlib
 import json
+import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, BinaryIO
 
-from fsspec.core import url_to_fs
+from fsspec.core import split_protocol, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
+from agent_roles_dagster.display import plain
 from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, is_sync_day
 
 MANIFEST = "_manifest.json"
@@ -29,7 +34,12 @@ _CHUNK = 1 << 20
 # JSON is ten times as long unzipped, seldom fifty times; a bomb is a thousand times as long.
 _MOST_INFLATED = 200
 _BYTES_NOT_LOOKED_AT = 64 << 20
-_BOM = "\ufeff"
+BLANKS = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+_UTF8 = codecs.getincrementaldecoder("utf-8")
+# What `datetime` does not know of ISO 8601: the day of the year, and a second that was put in.
+_ORDINAL = re.compile(r"(\d{4})(-?)(\d{3})(?=[T ])", re.ASCII)
+_LEAP_SECOND = re.compile(r"(?<=[T ])(\d\d)(:?)(\d\d)\2(?:60)(?:[.,]\d+)?(?=Z|[+-])", re.ASCII)
 
 
 class Unreadable(Exception):
@@ -51,7 +61,7 @@ def giving(where: str = "") -> Iterator[None]:
         where: begins the error's text; if not given, whoever catches it adds that.
 
     Raises:
-        Unreadable: instead of FileNotFoundError.
+        Unreadable: as it comes, and instead of FileNotFoundError.
         ImportError, NotImplementedError: as they come: this kind of store needs a package, or
             can't do what is asked of it.
         NotRead: instead of any other error, since each kind of store has its own.
@@ -61,7 +71,7 @@ def giving(where: str = "") -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise Unreadable(f"{begin}it is not there, or not any more") from None
-    except (ImportError, NotImplementedError):
+    except (Unreadable, ImportError, NotImplementedError):
         raise
     except Exception as error:
         # Not with the error's own text, which is the library's and may quote anything.
@@ -81,8 +91,14 @@ class DumpFile:
     path: str
 
     def open(self) -> BinaryIO:
-        """The file, for reading."""
-        fs, _ = url_to_fs(self.landing)
+        """The file, for reading.
+
+        Raises:
+            Unreadable: it is on a local disk, and no regular file, or not in the landing folder.
+        """
+        fs, root = file_system(self.landing)
+        if isinstance(fs, LocalFileSystem):
+            return _open_regular(root, self.path)
         stream: BinaryIO = fs.open(self.path, "rb")
         return stream
 
@@ -111,6 +127,40 @@ class Dump:
         return sum(file.size for file in self.files)
 
 
+def file_system(landing: str) -> tuple[Any, str]:
+    """fsspec's file system of the landing folder, and the folder's path there."""
+    if split_protocol(landing)[0] in (None, *LocalFileSystem.protocol):
+        # `url_to_fs` would take `::` in a path for a chain of file systems.
+        fs = LocalFileSystem()
+        return fs, fs._strip_protocol(landing)
+    fs, root = url_to_fs(landing)
+    return fs, root
+
+
+def _require_inside(root: str, path: str) -> str:
+    """The path with its links resolved; refuses one that leads out of the landing folder."""
+    real, home = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath((real, home)) != home:
+        raise Unreadable("it is a link that leads out of the landing folder")
+    return real
+
+
+def _open_regular(root: str, path: str) -> BinaryIO:
+    """Open a local file without waiting for anybody, as a pipe would have it."""
+    real = _require_inside(root, path)
+    try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError as error:
+        # A circle of links, or a socket.
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Unreadable("it is no regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Unreadable("it is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
 def shown(landing: str) -> str:
     """The landing folder for the user's eyes: a URL's user and password are left out."""
     return re.sub(r"//[^/]*@", "//", landing)
@@ -118,7 +168,7 @@ def shown(landing: str) -> str:
 
 def landed_days(landing: str) -> list[str]:
     """The sync days that have a folder under `landing`, in their order."""
-    fs, root = url_to_fs(landing)
+    fs, root = file_system(landing)
     with giving(shown(landing)):
         try:
             entries = fs.ls(root, detail=True, refresh=True)
@@ -139,7 +189,7 @@ def require_landed(landing: str, sync_day: str) -> None:
         day_number(sync_day)
     except InvalidSyncDay as error:
         raise InvalidSyncDay(f"{error}. {_landed_sentence(landing)}") from error
-    fs, root = url_to_fs(landing)
+    fs, root = file_system(landing)
     with giving(sync_day):
         try:
             # Not by isdir, which says no where a disk gives an error.
@@ -174,16 +224,22 @@ def entries_of(fs: Any, folder: str) -> list[dict[str, Any]] | None:
 
 
 def find_dump(landing: str, sync_day: str) -> Dump:
-    """The files of the day's dump and what its manifest says; no dump file is opened.
+    """The files of the day's dump and what its manifest says; none is read but the manifest.
 
     Raises:
-        Unreadable: no file landed, or too many, a file has no bytes, the manifest is broken, or it
-            names files that are not there, or others than dump files that are not what it says.
-            Dump files that it does not name are part of the dump, too.
+        Unreadable: no file landed, or too many, a file has no bytes, is no regular file or leads
+            out of the landing folder, its name is not UTF-8, the manifest is broken, or it names
+            files that are not there, or others than dump files that are not what it says. Dump
+            files that it does not name are part of the dump, too.
         NotRead: the folder or the manifest can't be read.
     """
-    fs, root = url_to_fs(landing)
+    fs, root = file_system(landing)
     folder = f"{root}/{sync_day}"
+    if isinstance(fs, LocalFileSystem):
+        try:
+            _require_inside(root, folder)
+        except Unreadable as error:
+            raise Unreadable(f"{sync_day}: {error}") from None
     with giving(sync_day):
         try:
             found = entries_of(fs, folder)
@@ -193,33 +249,82 @@ def find_dump(landing: str, sync_day: str) -> Dump:
         raise Unreadable(
             f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
         )
-    entries = [entry for entry in found if not _is_folder(fs, entry)]
-    dumped = sorted((e for e in entries if is_dump_file(_name(e))), key=_name)
+    entries = {_name(entry): entry for entry in found}
+    dumped = [entry for name, entry in sorted(entries.items()) if is_dump_file(name)]
     if not dumped:
         raise Unreadable(f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed")
-    files = tuple(DumpFile(_name(e), e["size"], landing, e["name"]) for e in dumped)
+    files = tuple(_file(landing, sync_day, entry) for entry in dumped)
     if empty := next((f for f in files if f.size == 0), None):
-        raise Unreadable(f"{sync_day}/{empty.name}: the file is empty")
+        raise Unreadable(f"{_where(sync_day, empty.name)}: the file is empty")
     manifest: dict[str, Any] = {}
-    if entry := next((e for e in entries if _name(e) == MANIFEST), None):
-        where = f"{sync_day}/{MANIFEST}"
-        if entry["size"] > LONGEST_MANIFEST:
-            raise Unreadable(f"{where}: it is more than {LONGEST_MANIFEST >> 20} MiB")
-        with giving(where):
-            content = fs.cat_file(entry["name"])
+    if MANIFEST in entries:
+        where = _where(sync_day, MANIFEST)
+        with giving(where), _named(where):
+            content = read_manifest(landing, entries[MANIFEST])
         manifest = _manifest(where, content)
     listed = None
     if "files" in manifest:
         listed = {entry["name"]: entry for entry in manifest["files"]}
-        there = {_name(entry): entry for entry in entries}
-        if missing := sorted(listed.keys() - there.keys()):
-            raise Unreadable(f"{sync_day}/{missing[0]}: named in {MANIFEST}, but not there")
+        if missing := sorted(listed.keys() - entries.keys()):
+            raise Unreadable(f"{_where(sync_day, missing[0])}: named in {MANIFEST}, but not there")
         for name in sorted(listed.keys() - {f.name for f in files}):
-            other = DumpFile(name, there[name]["size"], landing, there[name]["name"])
-            _check_other(sync_day, other, listed.pop(name))
+            _check_other(sync_day, _file(landing, sync_day, entries[name]), listed.pop(name))
     with giving(sync_day):
         modified = max(_modified(fs, entry) for entry in dumped)
     return Dump(sync_day, files, manifest.get("observed_at"), modified, listed)
+
+
+def read_manifest(landing: str, entry: Mapping[str, Any]) -> bytes:
+    """What is in the manifest that a listing of the day's folder has.
+
+    Raises:
+        Unreadable: it is no regular file, or too long.
+        Exception: it can't be read.
+    """
+    if entry["type"] == "directory":
+        raise Unreadable("it is no regular file")
+    with DumpFile(MANIFEST, entry["size"], landing, entry["name"]).open() as stream:
+        content = stream.read(LONGEST_MANIFEST + 1)
+    if len(content) > LONGEST_MANIFEST:
+        raise Unreadable(f"it is more than {LONGEST_MANIFEST >> 20} MiB")
+    return content
+
+
+def _file(landing: str, sync_day: str, entry: Mapping[str, Any]) -> DumpFile:
+    """The file that a listing of the day's folder has; refuses what can be none."""
+    name = _name(entry)
+    where = _where(sync_day, name)
+    if not _is_utf8(name):
+        raise Unreadable(f"{where}: its name is not UTF-8")
+    if entry["type"] == "directory":
+        raise Unreadable(f"{where}: it is no regular file")
+    file = DumpFile(name, entry["size"], landing, entry["name"])
+    if entry["type"] != "file":  # A link may lead to one.
+        with giving(where), _named(where):
+            file.open().close()
+    return file
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _where(sync_day: str, name: str) -> str:
+    """A file for the user's eyes."""
+    return f"{sync_day}/{plain(name)}"
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Says of which file an error speaks that does not."""
+    try:
+        yield
+    except (NotRead, Unreadable) as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def is_dump_file(name: str) -> bool:
@@ -256,29 +361,27 @@ def check_digests(dump: Dump, digests: Mapping[str, str]) -> None:
         Unreadable: one differs.
     """
     for name, entry in (dump.listed or {}).items():
-        _check_digest(f"{dump.sync_day}/{name}", entry, digests[name])
+        _check_digest(_where(dump.sync_day, name), entry, digests[name])
 
 
 def _check_digest(where: str, entry: Mapping[str, Any], digest: str) -> None:
     expected = entry.get("sha256")
     if expected is not None and expected.lower() != digest:
-        raise Unreadable(f"{where}: its SHA-256 is {digest}, but {MANIFEST} says {expected}")
+        raise Unreadable(f"{where}: its SHA-256 is {digest}, but {MANIFEST} says {plain(expected)}")
 
 
 def _check_other(sync_day: str, file: DumpFile, entry: Mapping[str, Any]) -> None:
     """Compare a file that is no dump file with what the manifest says of it."""
-    where = f"{sync_day}/{file.name}"
+    where = _where(sync_day, file.name)
     if "records" in entry:
         raise Unreadable(
             f"{where}: {MANIFEST} says how many records it has, but by its name it is no dump file"
             " (*.json, *.jsonl, *.ndjson, *.gz), so none are read from it"
         )
     digest = hashlib.sha256()
-    try:
+    with _named(where):
         for _ in hashed(file, digest):
             pass
-    except (NotRead, Unreadable) as error:
-        raise type(error)(f"{where}: {error}") from None
     _check_digest(where, entry, digest.hexdigest())
 
 
@@ -290,21 +393,47 @@ def content_digest(digests: Mapping[str, str]) -> str:
 
 def _file_digest(sync_day: str, file: DumpFile) -> str:
     digest = hashlib.sha256()
-    where = f"{sync_day}/{file.name}"
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    blank = True
+    with _named(_where(sync_day, file.name)):
+        for _ in content(file, digest):
+            pass
+    return digest.hexdigest()
+
+
+def content(file: DumpFile, digest: Any) -> Iterator[bytes]:
+    """The dump file's text in pieces, unzipped, without a byte order mark.
+
+    Args:
+        digest: is fed the file's bytes as they landed.
+
+    Raises:
+        Unreadable: it is blank, not UTF-8, holds a NUL, is a broken or overlong gzip, or not there.
+        NotRead: it can't be read.
+    """
+    decoder = _UTF8()
+    head, is_blank, is_begun = b"", True, False
     try:
         for piece in inflate(hashed(file, digest), file.name):
-            text = decoder.decode(piece)
-            blank = blank and not text.strip(_BOM + " \t\r\n")
+            if decoder.getstate()[0] or not piece.isascii():
+                decoder.decode(piece)
+            if b"\0" in piece:
+                raise Unreadable(
+                    "it holds a NUL byte, which no JSON has; a crash while it is copied leaves such"
+                )
+            if not is_begun:
+                head += piece
+                if len(head) < len(_BOM):
+                    continue
+                piece, is_begun = head.removeprefix(_BOM), True
+            is_blank = is_blank and not piece.strip(BLANKS)
+            yield piece
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{where}: the file is not UTF-8 ({error.reason})") from error
-    except (NotRead, Unreadable) as error:
-        raise type(error)(f"{where}: {error}") from None
-    if blank:
-        raise Unreadable(f"{where}: the file is blank")
-    return digest.hexdigest()
+        raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
+    if not is_begun:
+        is_blank = not head.strip(BLANKS)
+        yield head
+    if is_blank:
+        raise Unreadable("the file is blank")
 
 
 def hashed(file: DumpFile, digest: Any) -> Iterator[bytes]:
@@ -412,15 +541,30 @@ def _is_file_entry(entry: Any) -> bool:
 
 def _utc(text: Any, refuse: Any) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        raise refuse('"observed_at" is no ISO 8601 time') from None
-    if moment.tzinfo is None:
-        raise refuse('"observed_at" has no offset from UTC')
-    try:
+        moment = _moment(text)
+        if moment.tzinfo is None:
+            raise refuse('"observed_at" has no offset from UTC')
         return moment.astimezone(UTC).replace(tzinfo=None)
+    except (AttributeError, ValueError):
+        raise refuse('"observed_at" is no ISO 8601 time, such as 2026-11-23T06:00:00Z') from None
     except OverflowError as error:
         raise refuse('"observed_at" is out of range') from error
+
+
+def _moment(text: str) -> datetime:
+    """An ISO 8601 time, in RFC 3339's lower case, too; a leap second is the second after it."""
+    text = text.upper()
+    if ordinal := _ORDINAL.match(text):
+        day = date(int(ordinal[1]), 1, 1) + timedelta(days=int(ordinal[3]) - 1)
+        if day.year != int(ordinal[1]):
+            raise ValueError("the year has no such day")
+        text = day.isoformat() + text[ordinal.end() :]
+    moment = datetime.fromisoformat(_LEAP_SECOND.sub(r"\1\2\3\g<2>59", text))
+    if _LEAP_SECOND.search(text):
+        moment += timedelta(seconds=1)
+        if moment.astimezone(UTC).time() != time():
+            raise ValueError("no leap second ends there")
+    return moment
 
 
 def _modified(fs: Any, entry: Mapping[str, Any]) -> datetime:

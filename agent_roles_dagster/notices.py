@@ -4,6 +4,7 @@ A text of our own is passed on; of any other error only its kind, as its text ma
 """
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 
 from agent_roles_dagster import checks
 from agent_roles_dagster.database import NotReachable, Refused
+from agent_roles_dagster.display import in_chat
 from agent_roles_dagster.engines.java import JavaNotFound
 from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.settings import InvalidSetting
@@ -139,7 +141,9 @@ def post(url: str, text: str) -> None:
     Raises:
         NotDelivered: it can't be reached, or answers with an error.
     """
-    body = json.dumps({"text": text[:_MOST]}).encode()
+    # Cut where no escape is cut through.
+    shown = re.sub(r"&[^;]*\Z", "", in_chat(text)[:_MOST])
+    body = json.dumps({"text": shown}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE):

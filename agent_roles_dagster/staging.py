@@ -21,6 +21,7 @@ from agent_roles_dagster.database import (
     run_file,
     staging_turn,
 )
+from agent_roles_dagster.display import plain
 from agent_roles_dagster.engines import Engine, Start
 from agent_roles_dagster.guard import why_held
 from agent_roles_dagster.landing import (
@@ -354,7 +355,7 @@ def _check_records(dump: Dump, records: dict[str, int]) -> None:
     for name, entry in (dump.listed or {}).items():
         if "records" in entry and entry["records"] != records[name]:
             raise Unreadable(
-                f"{dump.sync_day}/{name}: it has {records[name]} records, but the manifest"
+                f"{dump.sync_day}/{plain(name)}: it has {records[name]} records, but the manifest"
                 f" says {entry['records']}"
             )
 

@@ -7,6 +7,7 @@ day is; the queries are in `sql/` and cost what the day changed, not what the ta
 from collections.abc import Sequence
 
 from agent_roles_dagster.database import Connection, rows_of_file
+from agent_roles_dagster.display import in_markdown
 from agent_roles_dagster.staging import StagedDay
 
 _SHOWN = 10
@@ -32,7 +33,9 @@ def day_summary(connection: Connection, staged: StagedDay) -> str:
         header = ["Why refused", "Rows", *([f"On {before}"] if before else [])]
         rows = [
             # By the header's length: without a day before, nothing is new.
-            (rule["broken"], rule["rows_refused"], rule["day_before"] or "none: new")[: len(header)]
+            (in_markdown(rule["broken"]), rule["rows_refused"], rule["day_before"] or "none: new")[
+                : len(header)
+            ]
             for rule in rules
         ]
         parts.append(_table(header, rows, len(rows)))
@@ -50,8 +53,8 @@ def mapping_preview(connection: Connection) -> str:
     if changes:
         rows = [
             (
-                change["status_now"] or "not there",
-                _then(change["status_now"], change["status_then"]),
+                in_markdown(change["status_now"] or "not there"),
+                in_markdown(_then(change["status_now"], change["status_then"])),
                 change["pairs"],
                 "; ".join(change["sample"]),
             )

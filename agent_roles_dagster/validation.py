@@ -11,18 +11,23 @@ ASSIGNED = "assigned"
 REMOVED = "removed"
 STATUSES = (ASSIGNED, REMOVED)
 
-# JSON's integers; in a text, blanks may stand around one.
-_INTEGER = r"^-?(0|[1-9][0-9]*)$"
-_INTEGER_IN_TEXT = r'^"\s*(-?(?:0|[1-9][0-9]*))\s*"$'
+# JSON's integers; in a text, ASCII's blanks may stand around one. Java's engine and Rust's read
+# these patterns alike; a `$` would match before a last line end in one of them, and `\s` is not the
+# same in both.
+_BLANKS = r"[ \t\n\x0B\f\r]*"
+_DIGITS = r"-?(?:0|[1-9][0-9]*)"
+_INTEGER = rf"\A{_DIGITS}\z"
+_INTEGER_IN_TEXT = rf'\A"{_BLANKS}({_DIGITS}){_BLANKS}"\z'
 
 
 def id_value(column: str) -> Column:
     """The BIGINT that the id's JSON text is, null where it is none."""
-    json_text = F.col(column)
-    in_text = F.regexp_extract(json_text, _INTEGER_IN_TEXT, 1)
-    return F.when(json_text.startswith('"'), in_text.try_cast("bigint")).otherwise(
-        json_text.try_cast("bigint")
+    text = F.col(column)
+    # By the patterns first: a cast trims more than blanks, and takes what is no integer.
+    digits = F.when(text.rlike(_INTEGER), text).when(
+        text.rlike(_INTEGER_IN_TEXT), F.regexp_extract(text, _INTEGER_IN_TEXT, 1)
     )
+    return digits.try_cast("bigint")
 
 
 def status_value(column: str) -> Column:
@@ -34,20 +39,20 @@ def status_value(column: str) -> Column:
 def message(agent: str, role: str, status: str, problem: str) -> Column:
     """Every rule the row breaks, separated by '; ', null for a valid row.
 
-    A record that gives no pair (`problem`) is not told again that the id is missing which what is
-    wrong with it should have given: of a broken list the entries' id, else both.
+    If `problem` already explains a missing id, that id is not reported again: `agents is null` and
+    `agent_id is given twice` explain the agent's, `status is given twice` neither, others both.
     """
-    has_no_agents = F.col(problem).startswith("agent")
-    has_no_roles = F.col(problem).startswith("role")
+    explains_agent = ~F.col(problem).rlike(r"\A(role|status)")
+    explains_role = ~F.col(problem).rlike(r"\A(agent|status)")
     broken = F.concat_ws(
         "; ",
         F.col(problem),
         F.when(
-            F.col(problem).isNull() | has_no_roles | F.col(agent).isNotNull(),
+            F.col(problem).isNull() | ~explains_agent | F.col(agent).isNotNull(),
             _id_message("agent_id", agent),
         ),
         F.when(
-            F.col(problem).isNull() | has_no_agents | F.col(role).isNotNull(),
+            F.col(problem).isNull() | ~explains_role | F.col(role).isNotNull(),
             _id_message("role_id", role),
         ),
         _status_message(status),

@@ -27,6 +27,7 @@ Dump = dict[str, bytes]
 _ODD_IDS = (
     "null", "true", "1.5", "1.0", "1.00", "1e2", "1E400", "-0", '"-0"', '"abc"', '""', '"01"',
     '"+1"', '"1.0"', '" 3 "', '"\\u0032"', '"\\t2\\n"', '"1 2"', '"\\u0661"', "[5]", "{}",
+    '"\\u000b3\\f"', '"\\u001c3"', '"3\\u001f"', '"\\u00a03"', '"3\\u2003"', '"\\u00853"',
     '{"id": 1}', "9223372036854775807", "9223372036854775808", "-9223372036854775808",
     "-9223372036854775809",
     '"9223372036854775808"', "1" + "0" * 40, '"\\u0000"', '"\\ud800"', '"1\\u0000"', '"é"',
@@ -63,10 +64,13 @@ _ODD_RECORDS = (
 # Lines of JSON Lines that are no JSON.
 _BROKEN_LINES = (
     '{"id": 10, "agents": [1', "nonsense", '{"id": 10} {"id": 11}', "NaN", '{"id": NaN}', "{'a'}",
-    '"\x00"', "\x00", '{"id": 10,}', "[1,]", "01", "\ufeff{}",
+    '{"id": 10,}', "[1,]", "01", "\ufeff{}",
 )  # fmt: skip
 _NO_DUMPS = (
     '{"error": "unauthorized"}', '{"description": "not found"}', "null", "7", '"text"', "{}",
+    '{"success": false, "data": []}', '{"error": "x", "roles": [{"id": 10, "agents": [1]}]}',
+    '{"id": 10, "agents": [], "statusCode": 500}', '{"code": 429, "agents": []}',
+    '{"roles": [], "roles": [{"id": 10, "agents": [1]}]}', "[]\0", '{"data": [], "data": []}',
     '{"roles": null}', '{"data": {}}', '{"role": []}', '{"roles": "none"}', "<html></html>",
 )  # fmt: skip
 
@@ -97,6 +101,17 @@ def _with_others(draw: st.DrawFn, members: list[str]) -> str:
 
 
 @st.composite
+def _with_twice(draw: st.DrawFn, members: list[str]) -> list[str]:
+    """The members, mostly; or one of them twice, perhaps with another value or in another form."""
+    if not draw(_one_in(6)):
+        return members
+    key, value = draw(st.sampled_from(members)).split(": ", 1)
+    if draw(st.booleans()):
+        key = f'"\\u{ord(key[1]):04x}{key[2:]}'
+    return [*members, f"{key}: {draw(st.sampled_from((value, '1', '[10]', 'null')))}"]
+
+
+@st.composite
 def _entry(draw: st.DrawFn, keys: tuple[str, ...], value: int) -> str:
     """An entry of a list: the id, or an object that has it under one of the keys."""
     text = draw(_id_text(value))
@@ -120,7 +135,7 @@ def _odd_entry(draw: st.DrawFn, keys: tuple[str, ...]) -> str:
         members.append(f'"status": {draw(st.sampled_from(_STATUSES))}')
     if key == keys[0] and draw(_one_in(3)):
         members.append(f'"{keys[1]}": 1')  # not looked at, since the first key is there
-    return draw(_with_others(members))
+    return draw(_with_others(draw(_with_twice(members))))
 
 
 @st.composite
@@ -137,7 +152,8 @@ def _listing(draw: st.DrawFn, flawed: bool, side: str, owner: int, others: list[
     owner_key = draw(st.sampled_from(("id", "id", f"{side}_id")))
     lists = ("agents", "agent_ids") if side == "role" else ("role_ids", "roles")
     listed = f'"{draw(st.sampled_from(lists))}": [{", ".join(entries)}]'
-    return draw(_with_others([f'"{owner_key}": {owner_text}', listed]))
+    members = [f'"{owner_key}": {owner_text}', listed]
+    return draw(_with_others(draw(_with_twice(members)) if flawed else members))
 
 
 @st.composite
@@ -150,7 +166,7 @@ def _single(draw: st.DrawFn, flawed: bool, agent: int, role: int) -> str:
     members = [f'"{key}": {texts[0]}', f'"role_id": {texts[1]}']
     if draw(_one_in(4)):
         members.append(f'"status": {draw(st.sampled_from(_STATUSES))}')
-    return draw(_with_others(members))
+    return draw(_with_others(draw(_with_twice(members)) if flawed else members))
 
 
 @st.composite
@@ -192,7 +208,13 @@ def _page(draw: st.DrawFn, records: list[str], flawed: bool) -> tuple[str, bytes
         forms = ["[{}]", "[{}]", '{{"roles": [{}]}}', '{{"agents": [{}]}}']
         forms += ['{{"entity": "roles", "data": [{}], "page": 1}}', "\n[ {} ]\n"]
         if len(records) == 1 and records[0].startswith("{"):
-            forms += ["{}", '{{"role": {}}}', '{{"agent": {}}}', '{{"links": {{}}, "role": {}}}']
+            forms += [
+                "{}",
+                "\n {}\r\n",
+                '{{"role": {}}}',
+                '{{"agent": {}}}',
+                '{{"links": {{}}, "role": {}}}',
+            ]
         text = draw(st.sampled_from(forms)).format(", ".join(records))
         suffix = ".json"
     data = (mark + text).encode()
@@ -237,6 +259,11 @@ def _broken(draw: st.DrawFn, files: Dump) -> Dump:
     else:
         return {**files, "z.json": draw(st.sampled_from(_NO_DUMPS)).encode()}
     return {**files, name: data}
+
+
+def any_pages(pairs: set[tuple[int, int]]) -> st.SearchStrategy[Dump]:
+    """A dump's files, without a manifest, that may be damaged."""
+    return st.one_of(pages(pairs), pages(pairs).flatmap(_broken))
 
 
 @st.composite

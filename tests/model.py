@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 MISSING = object()  # an absent key, as opposed to null
+TWICE = object()  # one that is given repeatedly, so that none of its values counts
 ASSIGNED, REMOVED = "assigned", "removed"
 STAGED, HELD, UNREADABLE, PRUNED = "staged", "held", "unreadable", "pruned"
 RECORD = "record"  # the broken rule of a record that gives no pair at all
@@ -29,6 +30,17 @@ Pair = tuple[int, int]
 
 class NoSnapshot(Exception):
     """The day is unreadable."""
+
+
+class Object(dict[str, Any]):
+    """A JSON object that remembers all its members."""
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        super().__init__(members)
+        self.members = members
+
+    def gives_twice(self, *keys: str) -> bool:
+        return any(sum(name == key for name, _ in self.members) > 1 for key in keys)
 
 
 @dataclass(frozen=True)
@@ -260,13 +272,13 @@ def canonical_text(text: str) -> Any:
 def parsed(text: str) -> Any:
     """The value of a JSON text; ValueError if it is none.
 
-    Of a repeated key the last counts.
+    An object is an `Object`; as a dict, it has the last value of a repeated key.
     """
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON")
 
-    return json.loads(text, parse_constant=refuse, parse_float=Decimal)
+    return json.loads(text, parse_constant=refuse, parse_float=Decimal, object_pairs_hook=Object)
 
 
 def read_dump(files: dict[str, bytes]) -> Read:
@@ -321,6 +333,8 @@ def file_records(name: str, data: bytes) -> Iterator[Any]:
         raise NoSnapshot("not UTF-8, or a broken gzip") from error
     if not text.strip(" \t\r\n"):
         raise NoSnapshot("blank")
+    if "\0" in text:
+        raise NoSnapshot("a NUL byte")
     if name.removesuffix(".gz").endswith(".json"):
         try:
             document = parsed(text)
@@ -331,13 +345,19 @@ def file_records(name: str, data: bytes) -> Iterator[Any]:
     lines = text.split("\n")
     if breaks_off(lines[-1]):
         raise NoSnapshot("cut short")
+    records = []
     for line in lines:
         if not line.strip(" \t\r"):
             continue
         try:
-            yield parsed(line)
+            records.append(parsed(line))
         except ValueError:
-            yield Broken(line.strip(" \t\r"))
+            records.append(Broken(line.strip(" \t\r")))
+    if all(isinstance(record, Broken) for record in records):
+        raise NoSnapshot("no line is JSON")
+    if len(records) == 1 and says_it_failed(records[0]):
+        raise NoSnapshot("an API's error")
+    yield from records
 
 
 def breaks_off(line: str) -> bool:
@@ -373,10 +393,14 @@ def document_records(document: Any) -> list[Any]:
     """The records of a document: an array's, a lone one, or an envelope's."""
     if isinstance(document, list):
         return document
-    if not isinstance(document, dict):
+    if not isinstance(document, Object):
         raise NoSnapshot("a bare value")
+    if says_it_failed(document):
+        raise NoSnapshot("an API's error")
     if document.keys() & {"id", "agent_id", "role_id", "agent_ids", "role_ids"}:
         return [document]
+    if document.gives_twice("roles", "agents", "data", "role", "agent"):
+        raise NoSnapshot("a list twice")
     for key in ("roles", "agents", "data"):
         if isinstance(document.get(key), list):
             return document[key]
@@ -386,12 +410,31 @@ def document_records(document: Any) -> list[Any]:
     raise NoSnapshot("an object without records")
 
 
+def says_it_failed(document: Any) -> bool:
+    """Whether a document is an object that is an API's answer to a request that failed."""
+    if not isinstance(document, Object):
+        return False
+    for key, value in document.members:
+        is_nothing = value is None or value is False or value in ("", [], {})
+        is_number = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+        if key in ("error", "errors") and not is_nothing:
+            return True
+        if key == "success" and value is False:
+            return True
+        if key in ("code", "status_code", "statusCode") and is_number and value >= 400:
+            return True
+    return False
+
+
 _BOTH = frozenset({"agent_id", "role_id"})
+_DECIDING = (
+    "id", "agent_id", "role_id", "agents", "agent_ids", "roles", "role_ids", "status",
+)  # fmt: skip
 
 
 def record_rows(file: str, record: Any) -> list[Row]:
     """The raw rows of a record, by the three sides a record may speak from."""
-    if not isinstance(record, dict):
+    if not isinstance(record, Object) or record.gives_twice(*_DECIDING):
         return [Row(MISSING, MISSING, MISSING, file, MISSING, record, _BOTH)]
     agent_side = record.get("id", record.get("agent_id", MISSING))
     role_side = record.get("id", record.get("role_id", MISSING))
@@ -426,9 +469,10 @@ def _entry_rows(
     rows = []
     for entry in entries:
         other, status = entry, MISSING
-        if isinstance(entry, dict):
-            other = entry.get(first, entry.get(second, MISSING))
-            status = entry.get("status", MISSING)
+        if isinstance(entry, Object):
+            id_key = first if first in entry else second
+            other = TWICE if entry.gives_twice(id_key) else entry.get(id_key, MISSING)
+            status = TWICE if entry.gives_twice("status") else entry.get("status", MISSING)
         pair = (other, role) if of_role else (agent, other)
         rows.append(Row(*pair, status, file, entry, rest))
     return rows

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from agent_roles_dagster import arrival, landing
+from agent_roles_dagster import landing
 from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
@@ -145,9 +146,20 @@ def test_a_manifest_too_long_to_be_held_in_memory_is_not_read(
     (tmp_path / "day1" / "roles.json").write_text("[]")
     manifest = '{"files": [{"name": "roles.json"}]}'
     (tmp_path / "day1" / "_manifest.json").write_text(manifest)
-    monkeypatch.setattr(arrival, "LONGEST_MANIFEST", len(manifest))
+    monkeypatch.setattr(landing, "LONGEST_MANIFEST", len(manifest))
     assert seen(tmp_path).listed
-    monkeypatch.setattr(arrival, "LONGEST_MANIFEST", len(manifest) - 1)
+    monkeypatch.setattr(landing, "LONGEST_MANIFEST", len(manifest) - 1)
+    assert not seen(tmp_path).listed
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.timeout(30)
+def test_a_manifest_that_is_no_regular_file_is_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "roles.json").write_text("[]")
+    make(tmp_path / "day1" / "_manifest.json")
     assert not seen(tmp_path).listed
 
 

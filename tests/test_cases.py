@@ -14,7 +14,7 @@ CASES = sorted((Path(__file__).parent / "cases").glob("*/case.json"))
 
 
 def test_the_cases_are_all_here() -> None:
-    assert len(CASES) == 18
+    assert len(CASES) == 19
 
 
 @pytest.mark.parametrize("case_file", CASES, ids=lambda path: path.parent.name)

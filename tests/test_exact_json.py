@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agent_roles_dagster import exact_json
 from agent_roles_dagster.exact_json import (
     NotJson,
+    all_members,
     check,
     elements,
     jsonb_holds,
@@ -54,7 +56,8 @@ def test_the_parts_keep_their_exact_text(text: str) -> None:
     exact = text.encode()
     check(exact)
     assert elements(b"[1 , %s\t,\n%s ]" % (exact, exact)) == [b"1", exact, exact]
-    assert members(b' {"a" : %s , "b":2}\r\n' % exact) == {"a": exact, "b": b"2"}
+    found = members(b' {"a" : %s , "b":2}\r\n' % exact)
+    assert found == ({"a": exact, "b": b"2"}, frozenset())
 
 
 @pytest.mark.parametrize("text", NO_JSON, ids=short)
@@ -90,18 +93,21 @@ def test_members_are_those_of_an_object_only(text: bytes) -> None:
 
 def test_nothing_is_in_what_is_empty() -> None:
     assert elements(b" [ ] ") == []
-    assert members(b" { } ") == {}
+    assert members(b" { } ") == ({}, frozenset())
 
 
 @pytest.mark.parametrize("other", ["1", '"\\ud800"'], ids=["plain", "with a lone surrogate"])
-def test_of_a_repeated_key_the_last_value_counts(other: str) -> None:
+def test_a_repeated_key_is_told_and_all_its_values_are_there(other: str) -> None:
     text = f'{{"a": 1, "\\u0061": 2, "b": {other}, "a": 3}}'.encode()
-    assert members(text) == {"a": b"3", "b": other.encode()}
+    assert members(text) == ({"a": b"3", "b": other.encode()}, {"a"})
+    assert [(key, value) for key, value in all_members(text) if key == "a"] == [
+        ("a", b"1"), ("a", b"2"), ("a", b"3"),
+    ]  # fmt: skip
 
 
 def test_a_key_is_known_by_its_meaning_and_may_be_anything() -> None:
     text = b'{"\\u0069d": 1, "": 2, "\\ud800": 3, "\\u0000": 4}'
-    assert members(text) == {"id": b"1", "": b"2", "\ud800": b"3", "\0": b"4"}
+    assert members(text)[0] == {"id": b"1", "": b"2", "\ud800": b"3", "\0": b"4"}
 
 
 def test_a_refusal_names_the_place_and_quotes_nothing() -> None:
@@ -124,7 +130,7 @@ def test_a_refusal_names_the_place_and_quotes_nothing() -> None:
     ],
 )
 def test_without_a_key_all_else_stays_to_the_letter(text: str, rest: str) -> None:
-    value = members(text.encode()).get("agents", b"[]")
+    value = members(text.encode())[0].get("agents", b"[]")
     assert without(text.encode(), "agents", value) == rest.encode()
 
 
@@ -139,8 +145,32 @@ def test_an_arrays_elements_mean_what_they_meant(
 
 @given(st.dictionaries(st.text(st.characters()), JSON_VALUES, max_size=5))
 def test_an_objects_members_mean_what_they_meant(value: dict[str, Any]) -> None:
-    found = members(json.dumps(value).encode())
+    found, repeated = members(json.dumps(value).encode())
     assert {key: json.loads(text) for key, text in found.items()} == value
+    assert not repeated
+
+
+# Keys of which some are one key, spelt in two ways, and values with quotes and keys in them.
+_PAIRS = st.lists(
+    st.tuples(
+        st.sampled_from(['"id"', '"\\u0069d"', '"i"', '"\\""', '"\\\\"', '""', '"é"', '"\\ud800"']),
+        st.sampled_from(["1", '"id"', '""', '"\\""', '{"id": 1, "id": 2}', "[]", '["id", 7]']),
+    ),
+    max_size=5,
+)
+
+
+@given(_PAIRS, st.sampled_from(["", " ", "\r\n"]), st.booleans())
+def test_each_repeated_key_of_an_object_is_noticed_and_no_other(
+    pairs: list[tuple[str, str]], blank: str, is_long: bool
+) -> None:
+    joined = f",{blank}".join(f"{key}{blank}:{blank}{value}" for key, value in pairs)
+    text = f"{{{blank}{joined}{blank}}}".encode()
+    keys = [json.loads(key) for key, _ in pairs]
+    expected = {json.loads(key): value.encode() for key, value in pairs}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact_json, "_LONG", 0 if is_long else 1 << 20)
+        assert members(text) == (expected, {key for key in keys if keys.count(key) > 1})
 
 
 def _dumped(value: Any, is_ascii: bool) -> str:

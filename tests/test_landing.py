@@ -5,7 +5,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
+import socket
 import zlib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
 from agent_roles_dagster import landing
+from agent_roles_dagster.display import plain
 from agent_roles_dagster.dump import read_file
 from agent_roles_dagster.landing import (
     Dump,
@@ -149,8 +153,8 @@ def test_a_dump_file_is_told_by_its_name(name: str, is_one: bool) -> None:
 
 
 def test_a_dump_is_the_files_directly_in_the_days_folder(tmp_path: Path) -> None:
-    (tmp_path / "day1" / "nested.json").mkdir(parents=True)
-    (tmp_path / "day1" / "nested.json" / "c.json").write_bytes(RECORDS)
+    (tmp_path / "day1" / "nested").mkdir(parents=True)
+    (tmp_path / "day1" / "nested" / "c.json").write_bytes(RECORDS)
     others = {"_b.json": b"{", ".b.json": b"", "readme.txt": b"", "_SUCCESS": b""}
     dump = land(tmp_path, {"b.json": RECORDS, "a.jsonl.gz": ZIPPED, **others})
     assert names(dump) == ["a.jsonl.gz", "b.json"]
@@ -163,8 +167,7 @@ def test_a_dump_is_the_files_directly_in_the_days_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name",
     ["a*.json", "[a].json", "a?b.json", "a#b.json", "a%20b.json", "a b.json", "~.json", "é{1}.json",
-     "$HOME.json", "a\nb.json", "a:b.json", "a::b.json", "simplecache::a.json",
-     os.fsdecode(b"\xff.json")],
+     "$HOME.json", "a\nb.json", "a:b.json", "a::b.json", "simplecache::a.json"],
 )  # fmt: skip
 def test_a_dump_files_name_is_taken_literally(tmp_path: Path, name: str) -> None:
     dump = land(tmp_path, {name: RECORDS})
@@ -189,6 +192,129 @@ def test_a_link_to_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
         seal(land(tmp_path, {"a.json": RECORDS}))
 
 
+# What makes something that is no regular file.
+ODD_FILES: dict[str, Callable[[Path], object]] = {
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "socket": lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),
+    "link to itself": lambda path: path.symlink_to(path),
+    "link to a folder": lambda path: path.symlink_to(path.parent),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+@pytest.mark.parametrize("name", ["b.json", "b.jsonl.gz", "_manifest.json", "listed.csv"])
+@pytest.mark.timeout(30)
+def test_what_is_no_regular_file_makes_the_day_unreadable_and_nobody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    (tmp_path / "day1").mkdir()
+    ODD_FILES[kind](tmp_path / "day1" / name)
+    manifest = {"files": [{"name": name}]} if name == "listed.csv" else None
+    with pytest.raises(Unreadable, match=rf"^day1/{name}: it is no regular file$"):
+        land(tmp_path, {"a.json": RECORDS}, manifest)
+
+
+@pytest.mark.timeout(30)
+def test_a_file_that_became_a_pipe_since_it_was_found_makes_the_day_unreadable(
+    tmp_path: Path,
+) -> None:
+    dump = land(tmp_path, {"a.json": RECORDS})
+    (tmp_path / "day1" / "a.json").unlink()
+    os.mkfifo(tmp_path / "day1" / "a.json")
+    with pytest.raises(Unreadable, match=r"^day1/a\.json: it is no regular file$"):
+        seal(dump)
+    (row,) = (row for batch in read_file("day1", dump.files[0]) for row in batch.to_pylist())
+    assert (row["kind"], row["problem"]) == ("unreadable", "day1/a.json: it is no regular file")
+
+
+def test_a_name_that_is_no_dump_files_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    os.mkfifo(tmp_path / "day1" / "pipe")
+    (tmp_path / "day1" / "_link.json").symlink_to("/dev/zero")
+    (tmp_path / "day1" / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"")
+    seal(land(tmp_path, {"a.json": RECORDS}))
+
+
+@pytest.mark.parametrize("name", ["b.json", "_manifest.json", "listed.csv"])
+@pytest.mark.parametrize("target", ["secret", "/dev/zero", "../secret"])
+def test_a_link_that_leads_out_of_the_landing_folder_makes_the_day_unreadable(
+    tmp_path: Path, name: str, target: str
+) -> None:
+    (tmp_path / "secret").write_text("[]")
+    root = tmp_path / "landing"
+    (root / "day1").mkdir(parents=True)
+    at = (
+        tmp_path / target
+        if target == "secret"
+        else Path("..", target)
+        if target[0] == "."
+        else target
+    )
+    (root / "day1" / name).symlink_to(at)
+    manifest = {"files": [{"name": name}]} if name == "listed.csv" else None
+    out = rf"^day1/{name}: it is a link that leads out of the landing folder$"
+    with pytest.raises(Unreadable, match=out):
+        land(root, {"a.json": RECORDS}, manifest)
+
+
+def test_a_file_that_became_a_link_to_a_secret_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('[{"id": 1, "agents": ["s3cret"]}]')
+    root = tmp_path / "landing"
+    root.mkdir()
+    dump = land(root, {"a.json": RECORDS})
+    (root / "day1" / "a.json").unlink()
+    (root / "day1" / "a.json").symlink_to(tmp_path / "secret")
+    rows = [row for batch in read_file("day1", dump.files[0]) for row in batch.to_pylist()]
+    assert [row["kind"] for row in rows] == ["unreadable"]
+    assert "a link that leads out of the landing folder" in rows[0]["problem"]
+
+
+def test_a_day_whose_folder_is_a_link_out_of_the_landing_folder_is_unreadable(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.json").write_bytes(RECORDS)
+    root = tmp_path / "landing"
+    root.mkdir()
+    (root / "day1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Unreadable, match=r"^day1: it is a link that leads out of the landing"):
+        find_dump(str(root), "day1")
+
+
+def test_the_landing_folder_may_be_a_link_and_links_within_it_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    root = tmp_path / "landing"
+    root.symlink_to(tmp_path / "disk")
+    land(root, {"a.json": RECORDS})
+    (root / "day2").symlink_to("day1")
+    (root / "day1" / "b.json").symlink_to(root / "day1" / "a.json")
+    dump = find_dump(str(root), "day2")
+    assert names(dump) == ["a.json", "b.json"]
+    seal(dump)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.json", b"\xff.jsonl.gz"])
+def test_a_name_that_is_not_utf8_makes_the_day_unreadable(tmp_path: Path, name: bytes) -> None:
+    shown = re.escape(plain(os.fsdecode(name)))
+    with pytest.raises(Unreadable, match=rf"^day1/{shown}: its name is not UTF-8$"):
+        land(tmp_path, {"a.json": RECORDS, os.fsdecode(name): RECORDS})
+    assert shown.isascii()
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_a_landing_folder_may_have_two_colons_in_its_path(tmp_path: Path, form: str) -> None:
+    root = tmp_path / "a::b" / "c:d"
+    root.mkdir(parents=True)
+    land(root, {"a.json": RECORDS})
+    assert landed_days(form.format(root)) == ["day1"]
+    require_landed(form.format(root), "day1")
+    dump = find_dump(form.format(root), "day1")
+    seal(dump)
+    assert list(read_file("day1", dump.files[0]))[-1]["kind"].to_pylist() == ["file"]
+
+
 def test_a_file_that_is_replaced_by_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
     dump = land(tmp_path, {"a.json": RECORDS})
     (tmp_path / "day1" / "a.json").unlink()
@@ -200,9 +326,9 @@ def test_a_file_that_the_disk_does_not_give_is_not_read_which_says_nothing_of_th
     tmp_path: Path,
 ) -> None:
     dump = land(tmp_path, {"a.json": RECORDS})
-    (tmp_path / "day1" / "a.json").unlink()
-    (tmp_path / "day1" / "a.json").mkdir()
-    with pytest.raises(NotRead, match=r"^day1/a\.json: can't be read \(IsADirectoryError\)$"):
+    (tmp_path / "day1").rename(tmp_path / "gone")
+    (tmp_path / "day1").write_text("a file")
+    with pytest.raises(NotRead, match=r"^day1/a\.json: can't be read \(NotADirectoryError\)$"):
         seal(dump)
 
 
@@ -306,6 +432,16 @@ def test_the_newest_modification_time_of_the_dump_files_is_the_days(tmp_path: Pa
         ("2026-11-23T23:30:00-08:00", datetime(2026, 11, 24, 7, 30)),
         ("2026-11-23 10:00Z", datetime(2026, 11, 23, 10)),
         ("20261123T100000Z", datetime(2026, 11, 23, 10)),
+        ("2026-11-23t10:00:00z", datetime(2026, 11, 23, 10)),
+        ("2026-W48-1T10:00:00Z", datetime(2026, 11, 23, 10)),
+        ("2026-w48-1t10:00z", datetime(2026, 11, 23, 10)),
+        ("2026-327T10:00:00Z", datetime(2026, 11, 23, 10)),
+        ("2026327T100000Z", datetime(2026, 11, 23, 10)),
+        ("2024-366T00:00:00+00:00", datetime(2024, 12, 31)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1)),
+        ("2016-12-31T23:59:60.75Z", datetime(2017, 1, 1)),
+        ("20161231T235960Z", datetime(2017, 1, 1)),
+        ("2017-01-01T05:29:60+05:30", datetime(2017, 1, 1)),
     ],
 )
 def test_observed_at_is_the_moment_in_utc(tmp_path: Path, text: str, utc: datetime) -> None:
@@ -315,7 +451,10 @@ def test_observed_at_is_the_moment_in_utc(tmp_path: Path, text: str, utc: dateti
 @pytest.mark.parametrize(
     "observed_at",
     ["2026-11-23T10:00:00", "2026-11-23", "yesterday", "", "10:00Z", "2026-02-30T10:00:00Z",
-     1_700_000_000, None, True, [], {}, "0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"],
+     1_700_000_000, None, True, [], {}, "0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00",
+     "2026-366T10:00:00Z", "2026-000T10:00:00Z", "2026-W54-1T10:00:00Z", "2026-327T10:00:00",
+     "2016-12-31T10:59:60Z", "2016-12-31T23:59:61Z", "2016-12-31T23:58:60Z",
+     "9999-12-31T23:59:60Z", "2016-12-31T23:59:60"],
 )  # fmt: skip
 def test_observed_at_without_offset_or_sense_makes_the_day_unreadable(
     tmp_path: Path, observed_at: Any
@@ -477,6 +616,14 @@ def test_a_character_may_lie_over_two_pieces_and_must_be_whole(
     for broken in (text.replace(b"\x82", b"\x28"), text[: text.index(b"\xf0") + 3]):
         with pytest.raises(Unreadable, match="not UTF-8"):
             seal(land(tmp_path, {"a.json": broken, "b.json.gz": gzip.compress(broken)}))
+
+
+@pytest.mark.parametrize("content", [b"\0", b"[]\0", b"\0" * 5000 + b"[]", b"[]\n\0\0"])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
+def test_a_nul_byte_makes_the_day_unreadable(tmp_path: Path, content: bytes, name: str) -> None:
+    data = gzip.compress(content) if name.endswith(".gz") else content
+    with pytest.raises(Unreadable, match=rf"^day1/{name}: it holds a NUL byte"):
+        seal(land(tmp_path, {name: data}))
 
 
 BROKEN_GZIPS = {

@@ -1,12 +1,19 @@
 """The rules that a raw row must keep, as Spark applies them: one session, one job for all rows."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from agent_roles_dagster.dump import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT
+from agent_roles_dagster.dump import (
+    NO_HOLDERS,
+    NO_KNOWN_KEYS,
+    NOT_AN_OBJECT,
+    _integer,
+    _plain_ids,
+)
 from agent_roles_dagster.engines import spark_resource, started
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.validation import id_value, message, status_value
@@ -26,6 +33,8 @@ IDS: dict[str | None, int | str] = {
     '" 7 "': 7,
     '"\t7"': 7,
     '"7\n"': 7,
+    '"\x0b7\x0c"': 7,
+    '"\x0c \n\r\t\x0b-7\n"': -7,
     '"\r\n 7 \t"': 7,
     '"9223372036854775807"': 2**63 - 1,
     '"-9223372036854775808"': -(2**63),
@@ -64,6 +73,14 @@ IDS: dict[str | None, int | str] = {
     '"[7]"': "text that is no integer",
     '""7""': "text that is no integer",
     '"7\n8"': "text that is no integer",
+    '"7"\n': "text that is no integer",
+    '"\x1c7"': "text that is no integer",
+    '"7\x1f"': "text that is no integer",
+    '"\x857"': "text that is no integer",
+    '"7\u2028"': "text that is no integer",
+    '"\ufeff7"': "text that is no integer",
+    '"\u30007"': "text that is no integer",
+    '"\x7f7"': "text that is no integer",
     '"٧"': "text that is no integer",
     '"７"': "text that is no integer",
     '"−7"': "text that is no integer",
@@ -116,6 +133,15 @@ ROWS: dict[tuple[str | None, ...], str | None] = {
     (None, None, None, "agent_ids is null"): "agent_ids is null; role_id is missing",
     (None, "10", None, "agents is null"): "agents is null",
     ("1", None, None, "role_ids is null"): "role_ids is null",
+    # An id that is given twice is not missing, too; the other is looked at.
+    (None, "10", None, "agent_id is given twice"): "agent_id is given twice",
+    (None, None, "1", "agent_id is given twice"): "agent_id is given twice; role_id is missing;"
+    " status is neither assigned nor removed",
+    ("1", None, None, "role_id is given twice"): "role_id is given twice",
+    ("1", "10", None, "status is given twice"): "status is given twice",
+    (None, "x", None, "status is given twice"): "status is given twice; agent_id is missing;"
+    " role_id is a number that is no integer",
+    (None, None, None, "the record gives agents twice"): "the record gives agents twice",
     # What a record can't give, since it says nothing at all, is not missed a second time.
     (None, None, None, NOT_AN_OBJECT): NOT_AN_OBJECT,
     (None, None, None, NO_KNOWN_KEYS): NO_KNOWN_KEYS,
@@ -168,6 +194,25 @@ def test_an_id_is_an_integer_within_bigint_or_text_that_is_one(
         assert (agent["agent_id"], agent["message"]) == (None, f"agent_id is {meaning}")
         assert (role["role_id"], role["message"]) == (None, f"role_id is {meaning}")
         assert (agent["role_id"], role["agent_id"]) == (1, 1), "the other id is read"
+
+
+@pytest.mark.parametrize(("text", "meaning"), IDS.items(), ids=map(short, IDS))
+def test_the_readers_fast_way_takes_no_id_that_is_none_and_gives_each_its_value(
+    text: str | None, meaning: int | str
+) -> None:
+    exact = None if text is None else text.encode()
+    for taken in (_integer(exact), _in_a_list(exact)):
+        assert taken in (None, meaning)
+    is_plain = text is not None and re.fullmatch(r'("?)-?[0-9]+\1', text)
+    if isinstance(meaning, int) and is_plain:
+        assert _integer(exact) == meaning
+
+
+def _in_a_list(text: bytes | None) -> int | None:
+    if text is None or text[:1] == b"{" or text != text.strip():
+        return None  # an entry of another kind, or no JSON text
+    found = _plain_ids("role", b"[" + text + b"]")
+    return found[0][0] if found and found[0] else None
 
 
 @pytest.mark.parametrize(("text", "status"), STATUSES.items(), ids=map(short, STATUSES))
