@@ -207,7 +207,8 @@ def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
     ("agents", "severity"),
     [
         ([1, 2, 3, 4, 5, 6, 7, 8, 9, None], dg.AssetCheckSeverity.WARN),
-        ([1, None], dg.AssetCheckSeverity.ERROR),
+        ([1, 2, 3, 4, None], dg.AssetCheckSeverity.WARN),  # a fifth, to the row
+        ([1, 2, 3, None], dg.AssetCheckSeverity.ERROR),
     ],
 )
 def test_invalid_rows_are_a_warning_and_above_a_fifth_an_error_but_valid_rows_go_on(

@@ -5,8 +5,9 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
+from tests.worlds import dump_for_several_tasks
 
 
 def _land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
@@ -562,6 +564,46 @@ def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publish
 ) -> None:
     """So one that still runs though its result is known can't deadlock with publishing."""
     _land(pipeline, "day1", [1, None])
+    with _tasks_that_wait(pipeline) as (run, waiting):
+        held = pipeline.rows(
+            "SELECT substring(relation::REGCLASS::TEXT FROM 'agent_roles_load_([a-z]+)_')"
+            " FROM pg_locks WHERE pid = %s AND granted AND mode = 'RowExclusiveLock'",
+            waiting().pop(),
+        )
+        before_errors = LOAD_TABLES[: LOAD_TABLES.index("errors")]
+        assert sorted(held) == sorted((name,) for name in before_errors)
+    assert run.result(60).assigned == 1
+
+
+def test_no_more_tasks_load_at_once_than_the_setting_says(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_CONNECTIONS", "1")
+    pipeline.write("day1", dict(dump_for_several_tasks(range(1000))))
+    with _tasks_that_wait(pipeline) as (run, waiting):
+        # Those that would load at once start at once. So a second one is here soon, or never.
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert len(waiting()) == 1
+            time.sleep(0.05)
+    assert run.result(60).assigned == 2000
+
+
+@contextmanager
+def _tasks_that_wait(
+    pipeline: Pipeline,
+) -> Iterator[tuple[Future[StagedDay], Callable[[], set[int]]]]:
+    """day1 while it is staged, from when its first task waits to load until the block ends.
+
+    Yields:
+        The run, and what tells the process ids of the sessions that wait.
+    """
+
+    def waiting() -> set[int]:
+        query = "SELECT pid FROM pg_locks INNER JOIN pg_stat_activity USING (pid)"
+        query += " WHERE NOT granted AND backend_type = 'client backend'"
+        return {pid for (pid,) in pipeline.rows(query)}
+
     with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as other:
 
         def lock_errors() -> None:
@@ -573,19 +615,13 @@ def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publish
             other.execute(f"LOCK TABLE {found[0]} IN SHARE MODE".encode())
 
         run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
-        waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
-        while not (pids := pipeline.rows(waiting)):
-            assert not run.done()
-            time.sleep(0.05)
-        held = pipeline.rows(
-            "SELECT substring(relation::REGCLASS::TEXT FROM 'agent_roles_load_([a-z]+)_')"
-            " FROM pg_locks WHERE pid = %s AND granted AND mode = 'RowExclusiveLock'",
-            *pids[0],
-        )
-        before_errors = LOAD_TABLES[: LOAD_TABLES.index("errors")]
-        assert sorted(held) == sorted((name,) for name in before_errors)
-        other.rollback()
-        assert run.result(60).assigned == 1
+        try:
+            while not waiting():
+                assert not run.done()
+                time.sleep(0.05)
+            yield run, waiting
+        finally:
+            other.rollback()
 
 
 def test_a_corrected_refused_row_is_shown_as_it_came_last(pipeline: Pipeline) -> None:
