@@ -23,6 +23,8 @@ UrlOf = Callable[..., str]
 def team(pipeline: Pipeline) -> Iterator[Pipeline]:
     """A pipeline whose tables somebody made and then gave to the roles."""
     with connect(pipeline.database) as connection:
+        # As before PostgreSQL 15.
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
         run_file(connection, "015_roles")
         connection.execute(f"ALTER ROLE agent_roles_runner PASSWORD '{PASSWORD}'".encode())
     [[hba]] = pipeline.rows("SHOW hba_file")

@@ -12,18 +12,19 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import psutil
 import psycopg
 import pytest
 from pyspark.sql import SparkSession
 
 from agent_roles_dagster import load
 from agent_roles_dagster.database import connect, sql_file
-from agent_roles_dagster.landing import NotRead
+from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import apply_day
 from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
+from agent_roles_dagster.staging import Held, LostRows, Pruned, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 from tests.worlds import dump_for_several_tasks
@@ -589,6 +590,20 @@ def test_no_more_tasks_load_at_once_than_the_setting_says(
     assert run.result(60).assigned == 2000
 
 
+def test_no_other_machine_reaches_what_a_run_starts(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1])
+    with _tasks_that_wait(pipeline) as (run, _):
+        ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        places = {
+            place.laddr.ip.removeprefix("::ffff:")
+            for process in ours
+            for place in process.net_connections(kind="inet")
+            if place.status == psutil.CONN_LISTEN
+        }
+        assert places <= {"127.0.0.1", "::1"}
+    assert run.result(60).assigned == 1
+
+
 @contextmanager
 def _tasks_that_wait(
     pipeline: Pipeline,
@@ -663,6 +678,16 @@ def test_a_held_day_says_why_and_leaves_only_its_errors(pipeline: Pipeline) -> N
     assert pipeline.rows("SELECT count(*) FROM agent_role_mapping WHERE status = 'removed'") == [
         (20,)
     ]
+
+
+def test_a_reason_is_kept_where_it_was_needed_and_a_blank_one_accepts_nothing(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", list(range(20)))
+    assert pipeline.run("day1", accept_removals="just in case").success
+    assert _record(pipeline, "day1")["accepted_reason"] is None
+    _land(pipeline, "day2", [])
+    assert pipeline.outcome(pipeline.run("day2", accept_removals=" \n")) == "held"
 
 
 def test_a_day_accepted_again_has_the_newest_reason(pipeline: Pipeline) -> None:
@@ -774,6 +799,49 @@ def test_records_that_the_manifest_counts_differently_are_not_staged(pipeline: P
     assert "day1/roles.json: it has 1 records, but the manifest says 2" in _text(result)
 
 
+def test_staging_alone_compares_the_files_with_the_manifest(pipeline: Pipeline) -> None:
+    """As where somebody runs it without raw_roles; also where the dump is as it was."""
+    wrong = {"sha256": "0" * 64}, {"records": 2}
+    for is_staged in (False, True):
+        for said in wrong:
+            _land(pipeline, "day1", [1], files=[{"name": "roles.json", **said}])
+            with pytest.raises(Unreadable, match=r"^day1/roles\.json: its? "):
+                _stage_alone(pipeline, "day1")
+        if not is_staged:
+            assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
+            _stage(pipeline, {"day1": [1]})
+
+
+@pytest.mark.parametrize(
+    ("table", "loss", "said"),
+    [
+        ("notes", "RETURN NULL", "1 files landed, 0 were read"),
+        (
+            "claims",
+            "NEW.counts := replace(NEW.counts, '\"valid_rows\": 2', '\"valid_rows\": 1');"
+            " RETURN NEW",
+            "3 raw rows were read, but 1 valid and 1 invalid ones were loaded",
+        ),
+    ],
+)
+def test_what_is_lost_on_the_way_is_noticed_before_it_is_published(
+    pipeline: Pipeline, table: str, loss: str, said: str
+) -> None:
+    _land(pipeline, "day1", [1, 2, None])
+
+    def lose() -> None:
+        query = f"SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_{table}%%'"
+        pipeline.execute(
+            f"CREATE FUNCTION lose() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN {loss}; END $$;"
+            f"CREATE TRIGGER lose BEFORE INSERT ON {pipeline.rows(query)[0][0]}"
+            " FOR EACH ROW EXECUTE FUNCTION lose()"
+        )
+
+    with pytest.raises(LostRows, match=said):
+        _stage_alone(pipeline, "day1", before_loading=lose)
+    assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
+
+
 def test_two_names_of_one_number_are_refused(pipeline: Pipeline) -> None:
     for day in ("day20260101", "2026-01-01"):
         pipeline.write(day, {"roles.json": '[{"id": 10, "agents": [1]}]'})
@@ -835,6 +903,16 @@ def test_only_the_newest_snapshots_are_kept_if_so_set_and_nothing_else_is_lost(
         assert pipeline.outcome(result) == "pruned", day
         assert "was pruned" in _text(result)
     assert pipeline.rows(query) == history
+
+
+def test_as_many_snapshots_are_kept_as_are_set(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the last day and the one before, which are needed to run it again."""
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "3")
+    _stage(pipeline, {f"day{number}": [number] for number in range(1, 6)})
+    query = "SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1"
+    assert pipeline.rows(query) == [("day3",), ("day4",), ("day5",)]
 
 
 @pytest.mark.parametrize("keep", ["1", "2"])
