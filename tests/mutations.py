@@ -458,7 +458,7 @@ MUTATIONS = (
         _PACKAGE + "dump.py",
         "if names and not keys & _ERROR_KEYS:",
         "if names:",
-        "tests/test_dump.py::test_json_that_is_no_dump_is_unreadable",
+        "tests/test_dump.py::test_an_error_message_with_the_requests_id_is_no_role",
     ),
     Mutation(
         "a file that no task could read is no empty one",
