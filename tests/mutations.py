@@ -64,6 +64,9 @@ _BACKFILL = (
     _IN_STAGING
     + "test_a_backfill_in_any_order_keeps_what_landed_days_are_going_to_be_compared_with"
 )
+_WHILE_IT_STAGES = (
+    _IN_STAGING + "test_nothing_that_a_run_may_be_comparing_with_goes_while_it_stages"
+)
 _MENDED = _IN_STAGING + "test_the_same_dump_again_mends_what_somebody_changed"
 _TAKEN_BACK = (
     _IN_RECIPES + "test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_on"
@@ -764,7 +767,7 @@ MUTATIONS = (
         _MAPPING,
         "        if not locked:\n            return\n",
         "",
-        f"{_IN_MAPPING}test_no_snapshot_is_dropped_while_a_run_may_be_comparing_with_it",
+        _WHILE_IT_STAGES,
     ),
     # Taking a day back.
     Mutation(
@@ -772,7 +775,7 @@ MUTATIONS = (
         _TAKE_BACK,
         "SELECT pg_advisory_xact_lock(hashtext('agent_roles staging ' || current_schema()));",
         "SELECT 1;",
-        f"{_IN_RECIPES}test_no_day_is_taken_back_while_a_run_stages",
+        _WHILE_IT_STAGES,
     ),
     Mutation(
         "only the newest day is taken back",

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect, run_file, staging_lock
+from agent_roles_dagster.database import connect, run_file
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from tests.conftest import Pipeline
 from tests.worlds import write_day
@@ -109,18 +109,6 @@ def _prune(pipeline: Pipeline, day: str) -> None:
         for name, value in parameters.items():
             connection.execute("SELECT set_config(%s, %s, FALSE)", (f"agent_roles.{name}", value))
         run_file(connection, "023_prune_snapshots")
-
-
-def test_no_snapshot_is_dropped_while_a_run_may_be_comparing_with_it(pipeline: Pipeline) -> None:
-    for number in (1, 2, 3):
-        write_day(pipeline.landing, f"day{number}", seed=number)
-        assert pipeline.run(f"day{number}").success
-    there = "SELECT count(DISTINCT sync_day) FROM stg_agent_roles"
-    with connect(pipeline.database) as connection, staging_lock(connection):
-        apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
-        assert pipeline.rows(there) == [(3,)]
-    apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
-    assert pipeline.rows(there) == [(2,)], "a later run drops it"
 
 
 def test_times_are_utc_whatever_the_sessions_time_zone_is(pipeline: Pipeline) -> None:

