@@ -86,6 +86,8 @@ def test_any_other_content_is_another_fingerprint_and_the_same_is_not(tmp_path: 
     assert look_at(str(tmp_path), "day1", fingerprints[-1], time.time()) is None
     (folder / "more.json").unlink()
     assert seen(tmp_path, known=fingerprints[-1]).fingerprint == fingerprints[3]
+    (folder / "roles.json").rename(folder / "others.json")
+    assert seen(tmp_path).fingerprint not in fingerprints
 
 
 def test_what_was_copied_with_its_old_times_or_removed_changed_now(tmp_path: Path) -> None:

@@ -131,6 +131,20 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
         assert pipeline.rows(query)
 
 
+def test_which_errors_are_new_is_told_against_the_staged_day_before(pipeline: Pipeline) -> None:
+    land(pipeline, "day1", (10, [*range(12), None]))
+    assert pipeline.run("day1").success
+    land(pipeline, "day2", (10, ["x", None, None]))
+    assert pipeline.outcome(pipeline.run("day2")) == "held"
+    land(pipeline, "day3", (10, [*range(12), "x", None]))
+    summary = told(pipeline.run("day3"), "stg_agent_roles")["summary"]
+    assert (
+        "| Why refused | Rows | On day1 |\n| --- | --- | --- |\n"
+        "| agent_id is null | 1 | 1 |\n"
+        "| agent_id is text that is no integer | 1 | none: new |" in summary
+    )
+
+
 def test_a_materialisation_says_what_its_seconds_went_into(pipeline: Pipeline) -> None:
     land(pipeline, "day1", (10, [1]))
     shown = told(pipeline.run("day1"), "stg_agent_roles")

@@ -108,6 +108,10 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
             "conservation",
         ),
         (
+            "DELETE FROM stg_agent_roles WHERE sync_day = 'day2' AND status = 'removed'",
+            "conservation",
+        ),
+        (
             "INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES ('x', 'day2')",
             "conservation",
         ),
@@ -142,6 +146,18 @@ def test_a_damaged_staged_day_fails_its_check_and_is_not_applied(
     result = two_days.run("day2")
     assert result.success, "staging the day again mends it"
     assert all(result.passed for result in check_results(result).values())
+
+
+def test_a_late_day_leaves_the_next_one_sound(
+    two_days: Pipeline, check_results: CheckResults
+) -> None:
+    """The removals that the next day says are others now, and so is their number on record."""
+    for agents in ([1, 2, 3, 7, 8], [1]):
+        _land(two_days, "day1", [{"id": 10, "agents": agents}], "2026-01-01T06:00:00Z")
+        assert two_days.run("day1").success
+        with connect(two_days.database) as connection:
+            [facts] = rows_of_file(connection, "031_check_staging", sync_day="day2")
+        assert facts["removed_recorded"] == facts["removed_stored"] == max(len(agents) - 2, 0)
 
 
 def test_offenders_are_shown_as_a_bounded_sample(
@@ -207,7 +223,8 @@ def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
     ("agents", "severity"),
     [
         ([1, 2, 3, 4, 5, 6, 7, 8, 9, None], dg.AssetCheckSeverity.WARN),
-        ([1, None], dg.AssetCheckSeverity.ERROR),
+        ([1, 2, 3, 4, None], dg.AssetCheckSeverity.WARN),  # a fifth, to the row
+        ([1, 2, 3, None], dg.AssetCheckSeverity.ERROR),
     ],
 )
 def test_invalid_rows_are_a_warning_and_above_a_fifth_an_error_but_valid_rows_go_on(

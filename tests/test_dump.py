@@ -191,6 +191,12 @@ def test_a_lone_record_is_told_from_an_envelope_by_its_keys(
     assert read(tmp_path, document).said() == [said]
 
 
+@pytest.mark.parametrize("key", ["code", "error", "errors", "message"])
+def test_an_error_message_with_the_requests_id_is_no_role(tmp_path: Path, key: str) -> None:
+    found = read(tmp_path, f'{{"id": 7, "{key}": "no"}}')
+    assert found.unreadable is not None
+
+
 @pytest.mark.parametrize(
     "document",
     [

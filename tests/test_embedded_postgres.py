@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -35,6 +36,14 @@ for line in sys.stdin:
     if line == "fork\\n":
         os.wait()
     print(running_server(home), flush=True)
+"""
+
+# Exits with 0 if the account gets through to the socket.
+_STRANGER = """
+import os, socket, sys
+uid = int(sys.argv[1])
+os.setgroups([]), os.setgid(uid), os.setuid(uid)
+socket.socket(socket.AF_UNIX).connect(sys.argv[2])
 """
 
 
@@ -189,6 +198,51 @@ def test_a_home_may_have_a_long_or_odd_path(home: Path, use: Use, name: str) -> 
     assert (home / name / "postgres" / "data").is_dir()
     user.end()
     assert not _answers(url)
+
+
+# Its socket is in its data folder, or where that path is too long, in a short one.
+@pytest.mark.parametrize("name", ["short", "long" * 30])
+def test_no_other_account_and_no_network_reaches_the_server(
+    home: Path, use: Use, name: str
+) -> None:
+    """Whoever reaches it is its superuser, without a password."""
+    url = use(home / name, {"TMPDIR": str(home)}).url()
+    place = Path(psycopg.conninfo.conninfo_to_dict(url)["host"])
+    data = home / name / "postgres" / "data"
+    assert (place == data) == (name == "short")
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    server = psutil.Process(_postmaster(data / "postmaster.pid"))
+    assert server.net_connections(kind="inet") == [], "it listens nowhere but at its socket"
+    if _ROOT:
+        stranger = [sys.executable, "-c", _STRANGER, str(pwd.getpwnam("daemon").pw_uid)]
+        tried = subprocess.run([*stranger, f"{place}/.s.PGSQL.5432"], capture_output=True)
+        assert b"PermissionError" in tried.stderr
+
+
+@pytest.mark.parametrize(
+    "whose", [pytest.param("another's", marks=_as_root), "open to all", "a link", "its own"]
+)
+def test_a_socket_folder_that_is_there_is_used_if_nobody_else_can_have_put_a_server_there(
+    home: Path, use: Use, whose: str
+) -> None:
+    env = {"TMPDIR": str(home)}
+    first = use(home / ("long" * 30), env)
+    url = first.url()
+    first.end()
+    place = Path(psycopg.conninfo.conninfo_to_dict(url)["host"])
+    assert place.is_dir(), "it stays, for the next start"
+    if whose == "another's":
+        os.chown(place, pwd.getpwnam("daemon").pw_uid, -1)
+    elif whose == "open to all":
+        place.chmod(0o755)
+    elif whose == "a link":
+        place.symlink_to(place.rename(home / "elsewhere"))
+    second = use(home / ("long" * 30), env)
+    if whose == "its own":
+        assert second.url() == url
+        assert _answers(url)
+    else:
+        assert f"needs {place}, which isn't its own" in second.end()
 
 
 def test_a_failure_says_why_and_what_to_do(home: Path, use: Use) -> None:

@@ -1,9 +1,7 @@
 """Loading by Spark's tasks: a task that is retried or runs twice leaves each row once."""
 
-import uuid
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,23 +46,6 @@ def _assert_each_row_once(pipeline: Pipeline) -> None:
         assert {row[:2] for row in found[name]} == pairs
     assert len(found["errors"]) == 10
     assert max(Counter(found["errors"]).values()) == 1
-
-
-def test_no_more_tasks_load_at_once_than_the_setting_says(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
-    """PostgreSQL refuses this role a connection beyond two tasks' and the run's own."""
-    name = f"role_{uuid.uuid4().hex[:12]}"
-    pipeline.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 3")
-    url = f"{pipeline.database}&user={name}"
-    try:
-        pipeline.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {name}")
-        env = {"AGENT_ROLES_SPARK_MASTER": "local[6]", "AGENT_ROLES_CONNECTIONS": "2"}
-        _run(replace(pipeline, database=url), tmp_path, env)
-        _assert_each_row_once(pipeline)
-    finally:
-        pipeline.execute(f"DROP OWNED BY {name} CASCADE")
-        pipeline.execute(f"DROP ROLE {name}")
 
 
 @pytest.mark.parametrize("through", ["a session of its own", "Spark Connect"])

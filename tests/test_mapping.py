@@ -5,16 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect
+from agent_roles_dagster.database import connect, run_file
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from tests.conftest import Pipeline
 from tests.worlds import write_day
 
+STAGING = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
+
 
 def test_a_run_that_waits_for_another_one_says_so_and_then_applies(pipeline: Pipeline) -> None:
     write_day(pipeline.landing, "day1", seed=1)
-    staging = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
-    assert pipeline.run("day1", select=staging).success
+    assert pipeline.run("day1", select=STAGING).success
     has_said, said = threading.Event(), []
 
     def say(line: str) -> None:
@@ -75,6 +76,54 @@ def test_the_rows_of_a_day_are_what_it_says_and_not_what_it_changed(pipeline: Pi
         assert found.metadata["dagster/partition_row_count"].value == 4, "3 assigned, 1 removed"
         assert found.metadata["rows changed"].value == changed
         assert pipeline.run("day2").success
+
+
+def test_a_day_that_waits_beside_one_that_breaks_a_rule_is_not_applied(pipeline: Pipeline) -> None:
+    """Applying a day applies all that wait, whose changes the mapping would follow."""
+    for day in ("day1", "day2"):
+        write_day(pipeline.landing, day, seed=int(day[-1]))
+        assert pipeline.run(day, select=STAGING).success
+    pipeline.execute("UPDATE stg_agent_roles SET role_id = NULL WHERE sync_day = 'day1'")
+    with pytest.raises(NotApplied, match="what is staged for day1 breaks rules"):
+        apply_day(pipeline.database, "day2", "a run", say=print)
+    assert pipeline.rows("SELECT FROM agent_role_mapping") == []
+
+
+def test_a_day_that_waits_to_be_applied_keeps_its_snapshot(pipeline: Pipeline) -> None:
+    """Or it could not be checked before it is applied."""
+    for number in (1, 2, 3):
+        write_day(pipeline.landing, f"day{number}", seed=number)
+        assert pipeline.run(f"day{number}").success
+    pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL WHERE day_no = 1")
+    _prune(pipeline, "day3")
+    pruned = "SELECT sync_day FROM agent_role_sync_days WHERE pruned_at IS NOT NULL"
+    assert pipeline.rows(pruned) == []
+    apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+    assert pipeline.rows(pruned) == [("day1",)]
+
+
+def _prune(pipeline: Pipeline, day: str) -> None:
+    """What a run does last that keeps one snapshot, without applying what waits."""
+    parameters = {"sync_day": day, "keep_days": "1", "landed_days": "{}"}
+    with connect(pipeline.database) as connection:
+        for name, value in parameters.items():
+            connection.execute("SELECT set_config(%s, %s, FALSE)", (f"agent_roles.{name}", value))
+        run_file(connection, "023_prune_snapshots")
+
+
+def test_times_are_utc_whatever_the_sessions_time_zone_is(pipeline: Pipeline) -> None:
+    for number in (1, 2, 3):
+        write_day(pipeline.landing, f"day{number}", seed=number)
+        assert pipeline.run(f"day{number}", select=STAGING).success
+    far = f"{pipeline.database}&options=-ctimezone%3DAsia/Tokyo"
+    apply_day(far, "day3", "a run", keep_days=1, say=print)
+    late = "SELECT FROM agent_role_sync_days WHERE abs(extract(epoch FROM %s - timezone('UTC',"
+    late += " now()))) > 3600"
+    for column in ("staged_at", "applied_at", "pruned_at"):
+        assert pipeline.rows(late % column) == [], column
+    assert pipeline.rows(
+        "SELECT count(applied_at), count(pruned_at) FROM agent_role_sync_days"
+    ) == [(3, 1)]
 
 
 def test_a_day_that_is_not_staged_is_not_applied(pipeline: Pipeline) -> None:

@@ -5,10 +5,13 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
+from agent_roles_dagster import notices as notices_module
 from agent_roles_dagster import retries, sensors
 from agent_roles_dagster.assets import landed_dump
 from agent_roles_dagster.database import connect
@@ -16,7 +19,7 @@ from agent_roles_dagster.notices import NotDelivered, overdue, post, what_went_w
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.sensors import notices
 from tests.conftest import Pipeline
-from tests.webhooks import Webhook, webhook
+from tests.webhooks import Webhook, silent_server, webhook
 
 RECORDS = [{"id": 10, "agents": [1, 2, 3, "surname@example.org"]}]
 EMPTY = (
@@ -187,6 +190,34 @@ def test_a_webhook_that_sends_elsewhere_has_not_taken_the_notice(hook: Webhook) 
     hook.answers = 302
     with pytest.raises(NotDelivered, match="did not take a notice: it answered 302"):
         post(hook.url, "text")
+
+
+def test_a_webhook_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices_module, "_PATIENCE", notices_module._PATIENCE / 50)
+    with silent_server() as url, pytest.raises(NotDelivered, match=r"reached \(TimeoutError\)"):
+        post(url, "text")
+
+
+def test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it() -> None:
+    assert sensors._SECONDS + notices_module._PATIENCE < 60
+
+
+def test_a_long_notice_is_cut_to_what_chat_services_take(hook: Webhook) -> None:
+    post(hook.url, "x" * 10_000)
+    assert hook.texts == ["x" * 3000]
+
+
+def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in ("day1", "day2", "day3"):
+        pipeline.write(day, {"roles.json": ""})
+        pipeline.run(day, select="raw_roles")
+    # A clock by which each notice takes twenty seconds.
+    clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
+    monkeypatch.setattr(sensors, "time", clock)
+    assert [ticks.tick(), ticks.tick()] == ["2 told.", "1 told."]
+    assert [text[:4] for text in hook.texts] == ["day1", "day2", "day3"]
 
 
 def test_without_a_webhook_the_log_is_told(

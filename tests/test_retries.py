@@ -12,6 +12,7 @@ import pytest
 from s3fs import S3FileSystem
 
 from agent_roles_dagster import database, retries
+from agent_roles_dagster.landing import NotRead
 from agent_roles_dagster.notices import what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
 from tests.conftest import Pipeline
@@ -22,6 +23,20 @@ from tests.worlds import write_day
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "SECONDS", 0.1)
+
+
+def test_what_is_lost_is_asked_for_three_times_more_twenty_seconds_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()  # not so soon
+
+    @retries.retried_if_lost
+    def lose() -> None:
+        raise NotRead("day1: can't be read")
+
+    with pytest.raises(dg.RetryRequested) as asked:
+        lose()
+    assert (asked.value.max_retries, asked.value.seconds_to_wait) == (3, 20)
 
 
 def tried_again(result: dg.ExecuteInProcessResult) -> list[str]:
@@ -76,7 +91,7 @@ def test_a_database_that_stays_away_fails_the_run(
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody@127.0.0.1:1/nowhere")
     result = pipeline.run("day1", select=assets)
     assert not result.success
-    assert tried_again(result) == [step] * retries.RETRIES
+    assert tried_again(result) == [step] * 3
 
 
 def test_a_server_that_refuses_is_not_asked_again(

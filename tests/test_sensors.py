@@ -228,6 +228,33 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
     assert watch.notices() == ["day4"]
 
 
+def test_the_old_days_are_looked_into_in_turn(watch: Watch) -> None:
+    days = [f"day{number}" for number in range(1, 91)]
+    for day in days:
+        watch.land(day, [1])
+    assert watch.notices() == days
+    # Of the seventy that are not the newest, thirty are looked into at each tick.
+    for day in ("day10", "day40", "day70"):
+        watch.land(day, [1, 2])
+    assert [watch.notices() for _ in range(4)] == [["day10"], ["day40"], ["day70"], []]
+
+
+def test_a_landing_folder_that_is_gone_for_a_moment_takes_no_day_with_it(watch: Watch) -> None:
+    """As where its disk is mounted anew. A day that is registered anew would run again."""
+    watch.land("day1", [1])
+    watch.land("day2", [1])
+    assert watch.notices() == ["day1", "day2"]
+    landing, away = Path(watch.landing), Path(f"{watch.landing}-away")
+    landing.rename(away)
+    for _ in range(2):
+        assert watch.notices() == []
+        landing.mkdir(exist_ok=True)
+    assert watch.registered() == ["day1", "day2"]
+    landing.rmdir()
+    away.rename(landing)
+    assert watch.notices() == []
+
+
 def test_a_landing_folder_that_is_not_there_yet_has_no_days(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_no_secret_is_shown_with_the_settings() -> None:
             "AGENT_ROLES_DATABASE_URL": "postgresql://user:secret@db/roles",
             "AGENT_ROLES_SPARK_MASTER": "sc://spark:443/;token=secret",
             "AGENT_ROLES_SPARK_CONF_hadoop__key": "secret",
+            "AGENT_ROLES_WEBHOOK_URL": "https://chat.example.org/hooks/secret",
         }
     )
     assert "secret" not in repr(settings)

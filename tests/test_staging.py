@@ -6,12 +6,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import psutil
 import psycopg
 import pytest
 
@@ -22,9 +23,10 @@ from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.load import LOAD_TABLES
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import StagedDay, stage_day
+from agent_roles_dagster.staging import LostRows, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
+from tests.worlds import dump_for_several_tasks
 
 
 def _land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
@@ -472,30 +474,80 @@ def test_a_task_locks_what_it_fills_before_it_writes_in_the_order_of_the_publish
 ) -> None:
     """So one that still runs though its result is known can't deadlock with publishing."""
     _land(pipeline, "day1", [1, None])
-    with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as other:
-
-        def lock_errors() -> None:
-            query = (
-                "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_errors%'"
-            )
-            found = other.execute(query.encode()).fetchone()
-            assert found is not None
-            other.execute(f"LOCK TABLE public_days.{found[0]} IN SHARE MODE".encode())
-
-        run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
-        waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
-        while not (pids := pipeline.rows(waiting)):
-            assert not run.done()
-            time.sleep(0.05)
+    with _tasks_that_wait(pipeline) as (run, waiting):
         held = pipeline.rows(
             "SELECT substring(relation::REGCLASS::TEXT FROM 'agent_roles_load_([a-z]+)_')"
             " FROM pg_locks WHERE pid = %s AND granted AND mode = 'RowExclusiveLock'",
-            *pids[0],
+            waiting().pop(),
         )
         before_errors = LOAD_TABLES[: LOAD_TABLES.index("errors")]
         assert sorted(held) == sorted((name,) for name in before_errors)
-        other.rollback()
-        assert run.result(60).assigned == 1
+    assert run.result(60).assigned == 1
+
+
+def test_no_more_tasks_load_at_once_than_the_setting_says(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_CONNECTIONS", "1")
+    pipeline.write("day1", dict(dump_for_several_tasks(range(1000))))
+    with _tasks_that_wait(pipeline) as (run, waiting):
+        # Those that would load at once start at once. So a second one is here soon, or never.
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert len(waiting()) == 1
+            time.sleep(0.05)
+    assert run.result(60).assigned == 2000
+
+
+def test_no_other_machine_reaches_what_a_run_starts(pipeline: Pipeline) -> None:
+    _land(pipeline, "day1", [1])
+    with _tasks_that_wait(pipeline) as (run, _):
+        ours = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        places = {
+            place.laddr.ip.removeprefix("::ffff:")
+            for process in ours
+            for place in process.net_connections(kind="inet")
+            if place.status == psutil.CONN_LISTEN
+        }
+        assert places <= {"127.0.0.1", "::1"}
+    assert run.result(60).assigned == 1
+
+
+def _load_table(pipeline: Pipeline, name: str) -> str:
+    """The name in SQL of the run's load table."""
+    query = "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relkind = 'r' AND relname LIKE %s"
+    ((found,),) = pipeline.rows(query, f"agent\\_roles\\_load\\_{name}\\_%")
+    return str(found)
+
+
+@contextmanager
+def _tasks_that_wait(
+    pipeline: Pipeline,
+) -> Iterator[tuple[Future[StagedDay], Callable[[], set[int]]]]:
+    """day1 while it is staged, from when its first task waits to load until the block ends.
+
+    Yields:
+        The run, and what tells the process ids of the sessions that wait.
+    """
+
+    def waiting() -> set[int]:
+        query = "SELECT pid FROM pg_locks INNER JOIN pg_stat_activity USING (pid)"
+        query += " WHERE NOT granted AND backend_type = 'client backend'"
+        return {pid for (pid,) in pipeline.rows(query)}
+
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as other:
+
+        def lock_errors() -> None:
+            other.execute(f"LOCK TABLE {_load_table(pipeline, 'errors')} IN SHARE MODE".encode())
+
+        run = pool.submit(_stage_alone, pipeline, "day1", before_loading=lock_errors)
+        try:
+            while not waiting():
+                assert not run.done()
+                time.sleep(0.05)
+            yield run, waiting
+        finally:
+            other.rollback()
 
 
 def test_a_corrected_refused_row_is_shown_as_it_came_last(pipeline: Pipeline) -> None:
@@ -537,6 +589,16 @@ def test_a_held_day_says_why_and_leaves_only_its_errors(pipeline: Pipeline) -> N
     assert pipeline.rows("SELECT count(*) FROM agent_role_mapping WHERE status = 'removed'") == [
         (20,)
     ]
+
+
+def test_a_reason_is_kept_where_it_was_needed_and_a_blank_one_accepts_nothing(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", list(range(20)))
+    assert pipeline.run("day1", accept_removals="just in case").success
+    assert _record(pipeline, "day1")["accepted_reason"] is None
+    _land(pipeline, "day2", [])
+    assert pipeline.outcome(pipeline.run("day2", accept_removals=" \n")) == "held"
 
 
 def test_a_day_accepted_again_has_the_newest_reason(pipeline: Pipeline) -> None:
@@ -639,6 +701,49 @@ def test_records_that_the_manifest_counts_differently_are_not_staged(pipeline: P
     assert "day1/roles.json: it has 1 records, but the manifest says 2" in _text(result)
 
 
+def test_staging_alone_compares_the_files_with_the_manifest(pipeline: Pipeline) -> None:
+    """As where somebody runs it without raw_roles; also where the dump is as it was."""
+    wrong = {"sha256": "0" * 64}, {"records": 2}
+    for is_staged in (False, True):
+        for said in wrong:
+            _land(pipeline, "day1", [1], files=[{"name": "roles.json", **said}])
+            with pytest.raises(Unreadable, match=r"^day1/roles\.json: its? "):
+                _stage_alone(pipeline, "day1")
+        if not is_staged:
+            assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
+            _stage(pipeline, {"day1": [1]})
+
+
+@pytest.mark.parametrize(
+    ("table", "loss", "said"),
+    [
+        ("notes", "RETURN NULL", "1 files landed, 0 were read"),
+        (
+            "claims",
+            "NEW.counts := replace(NEW.counts, '\"valid_rows\": 2', '\"valid_rows\": 1');"
+            " RETURN NEW",
+            "3 raw rows were read, but 1 valid and 1 invalid ones were loaded",
+        ),
+    ],
+    ids=["a file", "a row"],
+)
+def test_what_is_lost_on_the_way_is_noticed_before_it_is_published(
+    pipeline: Pipeline, table: str, loss: str, said: str
+) -> None:
+    _land(pipeline, "day1", [1, 2, None])
+
+    def lose() -> None:
+        pipeline.execute(
+            f"CREATE FUNCTION lose() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN {loss}; END $$;"
+            f"CREATE TRIGGER lose BEFORE INSERT ON {_load_table(pipeline, table)}"
+            " FOR EACH ROW EXECUTE FUNCTION lose()"
+        )
+
+    with pytest.raises(LostRows, match=said):
+        _stage_alone(pipeline, "day1", before_loading=lose)
+    assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
+
+
 def test_two_names_of_one_number_are_refused(pipeline: Pipeline) -> None:
     for day in ("day20260101", "2026-01-01"):
         pipeline.write(day, {"roles.json": '[{"id": 10, "agents": [1]}]'})
@@ -702,6 +807,16 @@ def test_only_the_newest_snapshots_are_kept_if_so_set_and_nothing_else_is_lost(
     assert pipeline.rows(query) == history
 
 
+def test_as_many_snapshots_are_kept_as_are_set(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the last day and the one before, which are needed to run it again."""
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "3")
+    _stage(pipeline, {f"day{number}": [number] for number in range(1, 6)})
+    query = "SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1"
+    assert pipeline.rows(query) == [("day3",), ("day4",), ("day5",)]
+
+
 @pytest.mark.parametrize("keep", ["1", "2"])
 def test_a_run_keeps_the_snapshots_that_it_needs_to_be_run_again(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, keep: str
@@ -734,6 +849,26 @@ def test_a_backfill_in_any_order_keeps_what_landed_days_are_going_to_be_compared
         (4, "day10", "day11"),
         (5, "day11", None),
     ]
+
+
+def test_nothing_that_a_run_may_be_comparing_with_goes_while_it_stages(
+    pipeline: Pipeline,
+) -> None:
+    """Neither by another run that drops old snapshots, nor by somebody who takes a day back."""
+    _stage(pipeline, {"day1": [1], "day2": [2], "day3": [3]})
+    there = "SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1"
+    take_back = "SET lock_timeout = '500ms'; SET agent_roles.sync_day = 'day3';"
+
+    def meanwhile() -> None:
+        apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            pipeline.execute(take_back + sql_file("024_take_back_newest_day"))
+        assert pipeline.rows(there) == [("day1",), ("day2",), ("day3",)]
+
+    _land(pipeline, "day4", [4])
+    _stage_alone(pipeline, "day4", before_loading=meanwhile)
+    apply_day(pipeline.database, "day4", "a run", keep_days=1, say=print)
+    assert pipeline.rows(there) == [("day3",), ("day4",)], "a later run drops them"
 
 
 def test_two_questions_are_answered_by_sync_day(pipeline: Pipeline) -> None:

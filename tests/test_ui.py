@@ -23,13 +23,15 @@ STAGING_CHECKS = {
 SUSPECT = "no_removals_beside_invalid_records"
 
 
+@pytest.mark.skipif(
+    chromium() is None, reason="there is no Chromium here: install one, or set CHROMIUM to its path"
+)
 @pytest.mark.timeout(1800)
 def test_landed_days_are_materialised_and_checked_in_the_browser(
     tmp_path: Path, database: str
 ) -> None:
     executable = chromium()
-    if executable is None:
-        pytest.skip("there is no Chromium here: install one, or set CHROMIUM to its path")
+    assert executable is not None
     landing = tmp_path / "admin_roles"
     shutil.copytree(SAMPLE, landing)
     (landing / "day04").mkdir()  # a leading zero: no sync day

@@ -1,6 +1,7 @@
 """A web server that takes notices, as a chat service's webhook does."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,4 +57,21 @@ def webhook() -> Iterator[Webhook]:
     finally:
         server.shutdown()
         server.server_close()
+        thread.join()
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """The URL of a server that accepts, says nothing, and hangs up after half a minute."""
+    is_over = threading.Event()
+
+    def accept() -> None:
+        with listening.accept()[0]:
+            is_over.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/hooks"
+        is_over.set()
         thread.join()
