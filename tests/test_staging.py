@@ -738,6 +738,29 @@ def test_records_that_the_manifest_counts_differently_are_not_staged(pipeline: P
     assert "day1/roles.json: it has 1 records, but the manifest says 2" in _text(result)
 
 
+def test_a_wrong_digest_in_the_manifest_is_noticed_where_nothing_sealed_the_day(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", [1], files=[{"name": "roles.json", "sha256": "0" * 64}])
+    result = pipeline.run("day1", select="stg_agent_roles,agent_role_pipeline_errors")
+    assert pipeline.outcome(result) == "unreadable"
+    assert "day1/roles.json: its SHA-256 is" in _text(result)
+    assert pipeline.rows("SELECT * FROM stg_agent_roles") == []
+
+
+def test_a_manifest_that_counts_other_records_under_the_same_dump_is_noticed(
+    pipeline: Pipeline,
+) -> None:
+    _land(pipeline, "day1", [1], files=[{"name": "roles.json", "records": 1}])
+    assert pipeline.run("day1").success
+    _land(pipeline, "day1", [1], files=[{"name": "roles.json", "records": 2}])
+    for select in ("*", "stg_agent_roles,agent_role_pipeline_errors"):
+        result = pipeline.run("day1", select=select)
+        assert pipeline.outcome(result) == "unreadable"
+        assert "day1/roles.json: it has 1 records, but the manifest says 2" in _text(result)
+    assert pipeline.rows("SELECT agent_id FROM agent_role_mapping") == [(1,)]
+
+
 def test_two_names_of_one_number_are_refused(pipeline: Pipeline) -> None:
     for day in ("day20260101", "2026-01-01"):
         pipeline.write(day, {"roles.json": '[{"id": 10, "agents": [1]}]'})
