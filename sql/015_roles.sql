@@ -76,7 +76,11 @@ BEGIN
         GRANT MAINTAIN ON agent_role_pending TO agent_roles_runner;
     END IF;
     -- Attaching a day, and dropping an old one, takes the owner of staging. So that one is the
-    -- runner's own, with each day and with what a killed run left.
+    -- runner's own, with each day and with what a killed run left. To become a table's owner takes
+    -- the right to make one there, which ends with this transaction: nobody sees it.
+    EXECUTE pg_catalog.format(
+        'GRANT CREATE ON SCHEMA %I TO agent_roles_runner', pg_catalog.current_schema()
+    );
     FOR part IN
         SELECT 'stg_agent_roles'::REGCLASS::OID
         UNION ALL
@@ -91,6 +95,9 @@ BEGIN
     LOOP
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO agent_roles_runner', part);
     END LOOP;
+    EXECUTE pg_catalog.format(
+        'REVOKE CREATE ON SCHEMA %I FROM agent_roles_runner', pg_catalog.current_schema()
+    );
 END $$;
 
 ALTER TABLE agent_role_pipeline_errors OWNER TO agent_roles_owner;

@@ -291,6 +291,11 @@ def test_errors_beside_no_known_raw_row_are_not_a_small_share(pipeline: Pipeline
             "UPDATE agent_role_mapping SET status = 'removed', removed_at = now()",
             "assigned_pairs_are_the_newest_days",
         ),
+        # PostgreSQL's own hash of a BIGINT is the same for both.
+        (
+            "UPDATE agent_role_mapping SET agent_id = 4294967296 WHERE agent_id = 1",
+            "assigned_pairs_are_the_newest_days",
+        ),
         ("UPDATE agent_role_mapping SET removed_at = now()", "times_fit_status"),
         ("UPDATE agent_role_mapping SET assigned_at = NULL", "times_fit_status"),
         ("UPDATE agent_role_mapping SET status = NULL", "times_fit_status"),
@@ -357,3 +362,17 @@ def test_a_day_staged_but_not_applied_yet_is_no_fault_of_the_mapping(two_days: P
         assert rows_of_file(connection, "037_mapping_offenders") == []
         connection.execute("TRUNCATE agent_role_pending")
         assert rows_of_file(connection, "037_mapping_offenders") != []
+
+
+def test_the_day_before_of_a_days_errors_is_a_staged_one(pipeline: Pipeline) -> None:
+    with connect(pipeline.database) as connection:
+        connection.execute(
+            """
+            INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at, held_at) VALUES
+            ('day1', 1, now(), NULL), ('day2', 2, NULL, now()), ('day3', 3, now(), NULL);
+            INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES
+            ('x', 'day1'), ('x', 'day2'), ('x', 'day2'), ('x', 'day3')
+            """
+        )
+        [found] = rows_of_file(connection, "034_check_errors", sync_day="day3")
+    assert (found["rows_refused"], found["day_before"]) == (1, 1)

@@ -16,7 +16,7 @@ import trustme
 from agent_roles_dagster.arrow_postgres import ArrowConnection
 from agent_roles_dagster.database import SESSION, connect, sql_file
 from agent_roles_dagster.settings import InvalidSetting
-from tests.conftest import Pipeline, with_database
+from tests.conftest import Pipeline, empty_database, with_database
 from tests.tls_proxy import tls_proxy
 from tests.worlds import write_day
 
@@ -189,6 +189,30 @@ def test_the_tables_of_an_earlier_version_are_completed_by_who_may(
     assert team.rows("SELECT FROM agent_role_sync_days") == []
     _update(team)
     assert team.run("day1").success
+
+
+def test_the_databases_owner_gives_the_tables_to_the_roles_and_updates_them(
+    team: Pipeline,
+) -> None:
+    role = f"keeper_{uuid.uuid4().hex[:8]}"
+    names = ("owner", "runner", "reader")
+    roles = ", ".join(f"agent_roles_{name}" for name in names)
+    with empty_database(team.database) as url, psycopg.connect(url, autocommit=True) as keeper:
+        database = keeper.info.dbname
+        keeper.execute(f"CREATE ROLE {role} CREATEROLE; GRANT {roles} TO {role} WITH ADMIN OPTION")
+        keeper.execute(f"ALTER DATABASE {database} OWNER TO {role}")
+        try:
+            keeper.execute(f"SET ROLE {role}")
+            for name in ("010_schema", "015_roles") * 2:
+                keeper.execute(sql_file(name).encode())
+            with connect(f"{url}&options=-crole%3Dagent_roles_runner"):
+                pass
+            query = "SELECT has_schema_privilege('agent_roles_runner', 'public', 'CREATE')"
+            assert keeper.execute(query.encode()).fetchone() == (False,)
+        finally:
+            keeper.execute("RESET ROLE")
+            keeper.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
+            keeper.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
 # Each would be the better match for a call with a name of PostgreSQL's own.

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from agent_roles_dagster.database import connect
@@ -70,7 +71,15 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
     days = "SELECT sync_day FROM agent_role_sync_days"
     assert pipeline.rows(days) == [("day1",)]
 
-    do("pg_dump -Fc", tmp_path, OLD_URL=pipeline.database, NEW_URL=other_database)
+    with psycopg.connect(pipeline.database) as loading:
+        # A run's table, which pg_dump would wait for, or find gone.
+        loading.execute("CREATE TABLE public_days.agent_roles_load_rows_0123456789ab ()")
+        loading.commit()
+        loading.execute("DROP TABLE public_days.agent_roles_load_rows_0123456789ab")
+        do("pg_dump -Fc", tmp_path, OLD_URL=pipeline.database, NEW_URL=other_database)
+    loads = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_%'"
+    with psycopg.connect(other_database) as there:
+        assert there.execute(loads).fetchall() == []
     assert tables(other_database) == after[0]
     do('psql "$NEW_URL"', tmp_path, NEW_URL=other_database)
     there = re.sub("//.*@", "//agent_roles_runner:a%20password@", other_database)
