@@ -24,7 +24,7 @@ from tests.processes import killed_at_the_end
 
 CHECKOUT = Path(__file__).parents[1]
 # Seconds for all the tests of one mutation.
-PATIENCE = 600
+PATIENCE = 900
 _PYTEST = (sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider")
 _NOT_COPIED = (".git", ".venv", "venv", ".dagster", ".hypothesis", "__pycache__", ".*_cache")
 
@@ -87,10 +87,12 @@ def _run(copy: Path, tests: str) -> str:
     with killed_at_the_end(process):
         try:
             said, _ = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
             process.send_signal(SIGINT)  # It stops its database server.
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=60)
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return f"took more than {PATIENCE} s"
     # A set-up that fails is an ERROR, and says nothing of what the test is about.
     failed = re.search(r"^FAILED (.*)$", said, re.MULTILINE)

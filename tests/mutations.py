@@ -67,6 +67,7 @@ _BACKFILL = (
 _WHILE_IT_STAGES = (
     _IN_STAGING + "test_nothing_that_a_run_may_be_comparing_with_goes_while_it_stages"
 )
+_CORRECTED = _IN_STAGING + "test_a_correction_keeps_removals_takes_them_back_and_adds_some"
 _MENDED = _IN_STAGING + "test_the_same_dump_again_mends_what_somebody_changed"
 _TAKEN_BACK = (
     _IN_RECIPES + "test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_on"
@@ -539,7 +540,7 @@ MUTATIONS = (
         _TRANSFORM,
         "Decision.STAGE_REMOVED: ~is_kept & removed",
         "Decision.STAGE_REMOVED: removed",
-        _case("08-newest-day-corrected"),
+        _CORRECTED,
     ),
     Mutation(
         "a corrected assignment is on record",
@@ -553,7 +554,7 @@ MUTATIONS = (
         _TRANSFORM,
         " | _differs(removed, Seen.KNOWN_REMOVED)",
         "",
-        _case("08-newest-day-corrected"),
+        _CORRECTED,
     ),
     Mutation(
         "what a late day assigns the next day removes",

@@ -454,6 +454,15 @@ def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(
     assert 1 not in after
 
 
+def test_a_correction_keeps_removals_takes_them_back_and_adds_some(pipeline: Pipeline) -> None:
+    _stage(pipeline, {"day1": [1, 2], "day2": [1]})
+    staged = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed'"
+    ended = "SELECT agent_id FROM agent_role_history WHERE removed_on = 'day2'"
+    for agents, removed in (([1, 3], [(2,)]), ([1, 2], []), ([2], [(1,)])):
+        _stage(pipeline, {"day2": agents})
+        assert pipeline.rows(staged) == pipeline.rows(ended) == removed
+
+
 def test_a_run_that_waits_to_publish_says_so_and_then_publishes(pipeline: Pipeline) -> None:
     _stage(pipeline, {"day1": [1]})
     _land(pipeline, "day2", [1, 2])
