@@ -102,7 +102,8 @@ def create_load_tables(load: Load) -> None:
 
 
 def drop_load_tables(connection: Connection, load: Load) -> None:
-    """Drop this run's tables, as far as they are there."""
+    """Drop this run's tables, as far as they are there and nobody else holds them."""
+    connection.execute("SET lock_timeout = '2s'")  # The run may be being stopped.
     _drop(connection, [load.table(name) for name in LOAD_TABLES])
 
 

@@ -215,8 +215,8 @@ def stage_day(
                     say,
                 )
     except BaseException:
-        # The next run would do it, too, if the database is away. Not before the transaction has
-        # ended, which has looked into them.
+        # If it can't be done now, the next run does it. Not before the transaction has ended, which
+        # has looked into them.
         if target is not None:
             with suppress(psycopg.Error), connect(url) as connection:
                 drop_load_tables(connection, target)

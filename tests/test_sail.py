@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -28,7 +28,7 @@ from tests.processes import killed_at_the_end, start, stop
 from tests.worlds import tables, write_day
 
 IDS = pa.schema([("id", pa.int64())])
-CONNECT = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
+CONNECT = "import socket, sys; there = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
 
 
 @pytest.fixture
@@ -168,7 +168,25 @@ def _many_pairs(pipeline: Pipeline) -> None:
         pipeline.write(f"day{day}", {"a.jsonl": "".join(lines), "_manifest.json": manifest})
 
 
-@pytest.mark.parametrize("size", [300_000, 12_000_000])
+@contextmanager
+def _spilled(folder: Path) -> Iterator[list[int]]:
+    """How many bytes are spilled, looked at every few milliseconds until the block ends."""
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.005):
+            with suppress(FileNotFoundError):
+                seen.append(sum(path.lstat().st_size for path in folder.glob("*/*/*")))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    yield seen
+    ended.set()
+    watching.join()
+
+
+@pytest.mark.parametrize("size", [300_000, 20_000_000])
 def test_with_a_tiny_pool_the_tables_are_equal_or_a_sentence_says_why_not(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
@@ -176,7 +194,8 @@ def test_with_a_tiny_pool_the_tables_are_equal_or_a_sentence_says_why_not(
     assert pipeline.run("day1").success
     before = tables(pipeline.database)
     monkeypatch.setenv("SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE", str(size))
-    result = pipeline.run("day2")
+    with _spilled(pipeline.landing.parent / "home" / "spill") as spilled:
+        result = pipeline.run("day2")
     if size < 1_000_000:
         assert not result.success
         failure = result.failure_data_for_node("stage_agent_roles")
@@ -185,6 +204,7 @@ def test_with_a_tiny_pool_the_tables_are_equal_or_a_sentence_says_why_not(
         assert tables(pipeline.database) == before
         return
     assert result.success
+    assert max(spilled) > 0, "some of it went to disk"
     small = tables(pipeline.database)
     monkeypatch.delenv("SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE")
     assert pipeline.run("day2").success
@@ -229,7 +249,7 @@ def test_a_signal_ends_a_run_at_once_and_nothing_is_published(
 def _waiting(pipeline: Pipeline, holder: "psycopg.Connection[tuple[str]]", phase: str) -> bool:
     """Whether a task waits for what this test holds, which it takes hold of as soon as it can."""
     if phase == "loading" and holder.info.transaction_status == 0:
-        query = "SELECT oid::regclass::text FROM pg_class WHERE relname LIKE %s AND relkind = 'r'"
+        query = "SELECT oid::REGCLASS::TEXT FROM pg_class WHERE relname LIKE %s AND relkind = 'r'"
         if not (found := pipeline.rows(query, f"{_HELD[phase]}%")):
             return False
         holder.execute(f"LOCK TABLE {found[0][0]} IN SHARE MODE".encode())

@@ -38,6 +38,8 @@ from pysail.spark import SparkConnectServer
 _log = logging.getLogger(__name__)
 # Seconds for what takes milliseconds, on a machine that is busy.
 _PATIENCE = 60
+# Seconds that what still runs gets to end, once the run has.
+_LAST_WORDS = 5
 _DESCRIPTORS = "/dev/fd"  # Linux's and macOS's list of a process's open files.
 _BATCH_ROWS = 65_536
 _NO_MEMORY = re.compile("Resources exhausted|No space left on device")
@@ -80,21 +82,21 @@ def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[Spar
 
 def _connected(server: SparkConnectServer, config: Mapping[str, str]) -> SparkSession:
     host, port = server.listening_address
-    ConnectSession.builder.channelBuilder(_OneConnection(f"sc://{host}:{port}")).create()
-    # The resource finds the session that was just made; its address is not used any more.
-    session: SparkSession = LazyPySparkResource(
-        spark_config={**config, "spark.remote": "sc://127.0.0.1"}
-    ).spark_session
+    builder = ConnectSession.builder.channelBuilder(_OneConnection(f"sc://{host}:{port}"))
     try:
+        builder.create()
+        # The resource finds the session that was just made, without asking for an address.
+        resource = LazyPySparkResource(spark_config={**config, "spark.remote": "sc://127.0.0.1"})
+        session: SparkSession = resource.spark_session
         session.range(1).collect()
     except PySparkException as error:
-        if "unsupported PySpark version" in str(error):
-            raise SailError(
-                f"pyspark {pyspark.__version__} is not supported by pysail {version('pysail')}."
-                " Nothing was changed in any table. Install the versions that agent-roles-dagster"
-                " asks for: pip install --upgrade agent-roles-dagster"
-            ) from None
-        raise
+        if "unsupported PySpark version" not in str(error):
+            raise
+        raise SailError(
+            f"pyspark {pyspark.__version__} is not supported by pysail {version('pysail')}. Nothing"
+            " was changed in any table. Install the versions that agent-roles-dagster asks for:"
+            " pip install --upgrade agent-roles-dagster"
+        ) from None
     return session
 
 
@@ -170,7 +172,7 @@ def _stop(server: SparkConnectServer) -> None:
     """End the server and the session, without waiting for ever for a task that hangs."""
     ending = threading.Thread(target=server.stop, daemon=True)
     ending.start()
-    ending.join(_PATIENCE)
+    ending.join(_LAST_WORDS)
     if (session := ConnectSession.getActiveSession()) is not None:
         session.release_session_on_close = False  # There is nobody left to tell.
         session.stop()
