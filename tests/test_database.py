@@ -282,7 +282,7 @@ def test_nothing_that_an_administrator_runs_calls_what_others_put_in_its_way(
     try:
         pipeline.execute(f"SET ROLE {role}; {TRAP.format(schema='public', role=role)}")
         before = _superusers(pipeline)
-        for day in (1, 2):
+        for day in (1, 2, 3):
             pipeline.execute(
                 "INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at, observed_at)"
                 f" VALUES ('day{day}', {day}, now(), now());"
@@ -294,20 +294,21 @@ def test_nothing_that_an_administrator_runs_calls_what_others_put_in_its_way(
         _update(pipeline)
         with psycopg.connect(pipeline.database, autocommit=True) as administrator:
             administrator.execute(
-                "SET agent_roles.sync_day = 'day2'; SET agent_roles.keep_days = '1';"
-                " SET agent_roles.landed_days = '{3}'"
+                "SET agent_roles.sync_day = 'day3'; SET agent_roles.keep_days = '1';"
+                " SET agent_roles.landed_days = '{4}'"
             )
             files = ("012_upsert_agent_roles", "023_prune_snapshots", "024_take_back_newest_day")
             for file in files:
                 administrator.execute(sql_file(file).encode())
             for question in (
-                "agent_role_changes_between('day1', 'day1')",
-                "agent_roles_on('day1')",
+                "agent_role_changes_between('day1', 'day2')",
+                "agent_roles_on('day2')",
                 "agent_role_history",
             ):
                 administrator.execute(f"SELECT * FROM {question}".encode())
         assert _superusers(pipeline) == before
-        assert pipeline.rows("SELECT sync_day FROM agent_role_sync_days") == [("day1",)]
+        left = "SELECT sync_day, pruned_at IS NULL FROM agent_role_sync_days ORDER BY 1"
+        assert pipeline.rows(left) == [("day1", False), ("day2", True)]
         assert pipeline.rows("SELECT has_schema_privilege('public', 'public', 'CREATE')") == [
             (False,)
         ]
