@@ -568,7 +568,7 @@ MUTATIONS = (
         _TRANSFORM,
         "next_loses & ~next_removed",
         "next_loses",
-        _case("09-older-day-corrected", "10-late-day"),
+        _IN_CHECKS + "test_a_late_day_leaves_the_next_one_sound",
     ),
     Mutation(
         "what a late day does not assign the next day does not remove",
