@@ -6,9 +6,10 @@
 For each run a new world lands in a temporary folder and a new database is made on the server; the
 command loads day1, day2 and day2 again, and each peer the same two days beside it. Printed are the
 medians so far after each run, ratios to the command's day2, and its ratio to the floor: the two
-floors' sum. `--sample` instead compares the sample's day1 with the sum of an empty asset's run and
-a bare Spark session. All get the same work_mem; the peers have no errors table, no checks and no
-protection against a task that runs twice. Linux only.
+floors' sum. `--sample` instead compares the sample's day2 with an empty asset's run. With
+`--engines sail 'local[*]'` each engine does the command, with `--against FOLDER` another checkout,
+too. All get the same work_mem; the peers have no errors table, no checks and no protection against
+a task that runs twice. Linux only.
 """
 
 import argparse
@@ -18,24 +19,18 @@ import sys
 import tempfile
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent_roles_dagster.java import java_home
-
-from agent_roles_dagster.settings import Settings
 from tests.benchmark.measuring import Failed, Measured, measure
 from tests.benchmark.peers import JDBC_DRIVER, PEERS, execute, save_staged
 from tests.benchmark.world import World
+from tests.java import java_for_tests
 from tests.processes import COMMAND
 
 OURS = "agent-roles"
-BARE_SPARK = (
-    "from pyspark.sql import SparkSession;"
-    "session = SparkSession.builder.master('local[*]').getOrCreate();"
-    "session.range(10).groupBy().count().collect(); session.stop()"
-)
 Results = dict[tuple[str, str], list[Measured]]
 
 
@@ -44,7 +39,9 @@ def main() -> None:
     parser.add_argument("--server", required=True, help="URL of a PostgreSQL, as a superuser")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--sample", action="store_true", help="compare the sample's day1")
+    parser.add_argument("--sample", action="store_true", help="compare the sample's day2")
+    parser.add_argument("--engines", nargs="*", default=["sail"], help="AGENT_ROLES_SPARK_MASTER")
+    parser.add_argument("--against", type=Path, help="another checkout, on its own engine")
     parser.add_argument("--work-mem", default="512MB", help="of the database; dlt needs much")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for each command")
     for name, default in vars(World()).items():
@@ -66,18 +63,41 @@ class _AsWritten(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaults
     pass
 
 
-def _run(given: argparse.Namespace, world: World, folder: Path, results: Results) -> None:
+@contextmanager
+def _database(given: argparse.Namespace) -> Iterator[str]:
+    """URL of an empty database, which is dropped at the end."""
     name = f"benchmark_{uuid.uuid4().hex[:8]}"
     execute(given.server, f"CREATE DATABASE {name}")
     execute(given.server, f"ALTER DATABASE {name} SET work_mem = '{given.work_mem}'")
-    url = urlsplit(given.server)._replace(path=f"/{name}").geturl()
-    env = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
-    env |= {"AGENT_ROLES_DATABASE_URL": url, "PYTHONPATH": os.getcwd()}
-    env["JAVA_HOME"] = str(java_home(Settings.from_env().home))
+    try:
+        yield urlsplit(given.server)._replace(path=f"/{name}").geturl()
+    finally:
+        execute(given.server, f"DROP DATABASE {name} WITH (FORCE)")
 
-    def timed(who: str, day: str, command: Sequence[str]) -> bool:
+
+def _contenders(given: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Who does the command, and with which environment."""
+    here = {"PYTHONPATH": os.getcwd()}
+    found = {
+        OURS if engine == given.engines[0] else f"{OURS}, {engine}": {
+            **here,
+            "AGENT_ROLES_SPARK_MASTER": engine,
+        }
+        for engine in given.engines
+    }
+    if given.against:
+        found[f"{OURS}, {given.against.name}"] = {"PYTHONPATH": str(given.against.absolute())}
+    return found
+
+
+def _run(given: argparse.Namespace, world: World, folder: Path, results: Results) -> None:
+    common = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
+    common |= {"AGENT_ROLES_HOME": str(folder / "home"), "JAVA_HOME": java_for_tests()}
+
+    def timed(who: str, day: str, command: Sequence[str], url: str, env: Mapping[str, str]) -> bool:
         # Else the next one would pay for what this one left to be written.
         execute(given.server, "CHECKPOINT")
+        env = {**common, "AGENT_ROLES_DATABASE_URL": url, **env}
         try:
             result = measure(command, env, url, given.timeout)
         except Failed as error:
@@ -87,27 +107,28 @@ def _run(given: argparse.Namespace, world: World, folder: Path, results: Results
         print(f"  {who} {day}: {result.wall:.1f} s", file=sys.stderr)
         return True
 
-    try:
-        if given.sample:
-            timed(OURS, "day1", [*COMMAND, "day1"])
-            timed(OURS, "day1 again", [*COMMAND, "day1"])
-            bare = Path(__file__).parent / "bare_dagster.py"
-            timed("bare Dagster", "", [*COMMAND[:5], "-f", str(bare), "--select", "*"])
-            timed("bare Spark", "", [sys.executable, "-c", BARE_SPARK])
-            return
+    landing = {}
+    if not given.sample:
         world.write(folder)
-        env["AGENT_ROLES_LANDING"] = str(folder)
-        for day, label in (("day1", "day1"), ("day2", "day2"), ("day2", "day2 again")):
-            if not timed(OURS, label, [*COMMAND, day]):
-                return  # the floor copies what it staged
-        for day in ("day1", "day2") if given.peers else ():
-            save_staged(folder, day, url)
-        for peer in given.peers:
-            for day in ("day1", "day2"):
-                command = [sys.executable, "-m", "tests.benchmark.peers", peer, day]
-                timed(peer, day, [*command, str(folder), url])
-    finally:
-        execute(given.server, f"DROP DATABASE {name} WITH (FORCE)")
+        landing = {"AGENT_ROLES_LANDING": str(folder)}
+    for who, env in _contenders(given).items():
+        with _database(given) as url:
+            for day, label in (("day1", "day1"), ("day2", "day2"), ("day2", "day2 again")):
+                if not timed(who, label, [*COMMAND, day], url, {**env, **landing}):
+                    return  # the floor copies what it staged
+            if who != OURS:
+                continue
+            if given.sample:
+                bare = Path(__file__).parent / "bare_dagster.py"
+                command = [*COMMAND[:5], "-f", str(bare), "--select", "*"]
+                timed("bare Dagster", "", command, url, env)
+                continue
+            for day in ("day1", "day2") if given.peers else ():
+                save_staged(folder, day, url)
+            for peer in given.peers:
+                for day in ("day1", "day2"):
+                    command = [sys.executable, "-m", "tests.benchmark.peers", peer, day]
+                    timed(peer, day, [*command, str(folder), url], url, env)
 
 
 def _table(results: Results) -> str:
@@ -135,17 +156,16 @@ def _table(results: Results) -> str:
             f" | {median('cpu'):.1f} | {median('server_cpu'):.1f} | {memory}"
             f" | {median('rows'):,.0f} | {median('wal') / 2**20:,.0f} |"
         )
-    for (who, day), parts in {
-        (OURS, "day2"): [("floor-parse", "day2"), ("floor-copy", "day2")],
-        (OURS, "day1 again"): [("bare Dagster", ""), ("bare Spark", "")],
-    }.items():
-        if (who, day) in results and all(part in results for part in parts):
-            of = statistics.median(result.wall for result in results[who, day])
+    for parts in (
+        [("floor-parse", "day2"), ("floor-copy", "day2")],
+        [("bare Dagster", "")],
+    ):
+        if all(part in results for part in parts):
             floor = sum(
                 statistics.median(result.wall for result in results[part]) for part in parts
             )
             names = " + ".join(name for name, _ in parts)
-            lines.append(f"\n{day} is {of / floor:.2f} times {names}.")
+            lines.append(f"\nday2 is {unit / floor:.2f} times {names}.")
     return "\n".join(lines)
 
 

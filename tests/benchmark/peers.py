@@ -66,7 +66,7 @@ def floor_copy(day: str, landing: Path, url: str) -> None:
 
     def copy(part: pa.Table) -> None:
         with ArrowConnection(url) as connection:
-            connection.ingest("floor", part)
+            connection.ingest("public", "floor", part)
             connection.commit()
 
     half = -(-len(rows) // 2)
@@ -255,11 +255,11 @@ def duckdb_script(day: str, landing: Path, url: str) -> None:
         for status, table in (("assigned", now), ("removed", removed)):
             duck.register("part", table)
             rows = duck.sql(f"SELECT agent_id, role_id, '{status}' AS status, {staged} FROM part")
-            connection.ingest("duck_staging", rows.to_arrow_table())
+            connection.ingest("public", "duck_staging", rows.to_arrow_table())
         for status, table in (("assigned", added), ("removed", removed)):
             duck.register("part", table)
             rows = duck.sql(f"SELECT agent_id, role_id, '{status}' AS status FROM part")
-            connection.ingest("duck_changes", rows.to_arrow_table())
+            connection.ingest("public", "duck_changes", rows.to_arrow_table())
         connection.commit()
     execute(
         url,
