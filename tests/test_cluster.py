@@ -17,37 +17,49 @@ import fsspec
 import psycopg
 from psycopg import sql
 
+from tests.java import java_for_tests
 from tests.processes import kill, killed_at_the_end, start
 from tests.spark_cluster import bare_workers, connect_server, standalone_workers
 from tests.worlds import dump_for_several_tasks, tables
 
 ROOT = Path(__file__).parents[1]
 # Invalid rows, a day that is corrected in between, and text of any kind.
-STORIES = "04-invalid or 09-older or 18-hostile"
+ALL = os.environ.get("AGENT_ROLES_TEST_CONNECT") == "all"
+STORIES = () if ALL else ("-k", "04-invalid or 09-older or 18-hostile")
 
 
 def test_the_stories_end_with_their_tables_over_spark_connect(server: str, tmp_path: Path) -> None:
-    # In a process of its own: one that has had a session of its own JVM gets no other kind.
-    command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "-q"]
-    command += [f"--basetemp={tmp_path / 'pytest'}", "tests/test_cases.py"]
-    if os.environ.get("AGENT_ROLES_TEST_CONNECT") != "all":
-        command += ["-k", STORIES]
     with connect_server(tmp_path, bare_workers(tmp_path / "bare")) as url:
-        ended = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "AGENT_ROLES_SPARK_MASTER": url,
-                "AGENT_ROLES_DATABASE_URL": server,
-                "AGENT_ROLES_TEST_SERVER_URL": server,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        _pytest(url, server, tmp_path, "tests/test_cases.py", *STORIES)
+
+
+def test_histories_end_with_their_tables_on_apache_spark(server: str, tmp_path: Path) -> None:
+    _pytest("local[2]", server, tmp_path, "tests/test_guarantees.py")
+
+
+def _pytest(master: str, server: str, folder: Path, *arguments: str) -> None:
+    """Tests on another engine. A process that has had a session of one kind gets no other."""
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "-q"),
+            *(f"--basetemp={folder / 'pytest'}", *arguments),
+        ],
+        cwd=ROOT,
+        env={
+            "AGENT_ROLES_TEST_HISTORIES": "10",
+            **os.environ,
+            "AGENT_ROLES_SPARK_MASTER": master,
+            "AGENT_ROLES_DATABASE_URL": server,
+            "AGENT_ROLES_TEST_SERVER_URL": server,
+            "JAVA_HOME": java_for_tests(),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stdout[-6000:]
+    assert " passed" in ended.stdout
 
 
 def test_a_worker_killed_in_the_middle_of_the_load_costs_no_row_and_doubles_none(

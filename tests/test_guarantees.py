@@ -33,12 +33,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from psycopg import sql
-from pyspark.sql import SparkSession
 
 from agent_roles_dagster import database
+from agent_roles_dagster.engines import spark_resource, started
 from agent_roles_dagster.landing import Unreadable, find_dump, landed_days, seal
 from agent_roles_dagster.mapping import apply_day
-from agent_roles_dagster.resources import spark_resource, spark_session
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging import Held, Pruned, stage_day
 from tests import model
@@ -103,15 +102,11 @@ class World:
 
     def stage(self, day: str, *, accept_removals: bool, is_sealed: bool) -> str:
         """Do what the assets do up to staging, and say how it ended."""
-
-        def spark(size: int) -> SparkSession:
-            return spark_session(self._spark, self._settings, size)
-
         try:
             stage_day(
                 self._settings,
                 self._url,
-                spark,
+                lambda: started(self._spark, self._settings),
                 day,
                 sealed=seal(find_dump(str(self._landing), day)) if is_sealed else None,
                 run_id="a run",
