@@ -1,4 +1,4 @@
-"""`python -m tests.parity FILE`: what the transform makes of generated rows, on the settings' engine.
+"""`python -m tests.parity FILE`: what becomes of generated rows in the transform, on one engine.
 
 The rows are the same at each call. The file gets a JSON list of what came of them.
 """

@@ -120,19 +120,23 @@ class Team:
         # As long as .deploy/compose.yaml gives them.
         return stop(*(self.processes[name] for name in names), patience=660)
 
-    def kill_a_run(self) -> bool:
-        """SIGKILL to all that the code server started, once a JVM is among it."""
+    def run_workers(self) -> list[psutil.Process]:
+        """The processes that the code server started for runs."""
         started = psutil.Process(self.processes["code"].pid).children(recursive=True)
-        names = set()
-        for each in started:
-            with suppress(psutil.NoSuchProcess):
-                names.add(each.name())
-        if "java" not in names:
-            return False
-        for each in started:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
-        return True
+        return [each for each in started if _arguments(each)[2:4] == ["dagster", "api"]]
+
+    def kill_the_runs(self) -> None:
+        """SIGKILL to the processes of the runs."""
+        for each in self.run_workers():
+            each.kill()
+
+    def terminate_the_newest_run(self) -> None:
+        """As the button of the interface does."""
+        [run] = self.ask("{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }")[
+            "runsOrError"
+        ]["results"]
+        answer = self.ask(f'mutation {{ terminateRun(runId: "{run["runId"]}") {{ __typename }} }}')
+        assert answer == {"terminateRun": {"__typename": "TerminateRunSuccess"}}
 
     def kill(self) -> None:
         """End what there is of them."""
@@ -162,6 +166,12 @@ def team(home: Path, **env: str) -> Iterator[Team]:
         raise
     finally:
         running.kill()
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
 
 
 def _free_port() -> int:

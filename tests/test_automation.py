@@ -6,6 +6,7 @@ Which assets the conditions ask for, and when, is in `test_sensors`.
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -56,7 +57,6 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
             AGENT_ROLES_DATABASE_URL=with_password(database),
             AGENT_ROLES_WEBHOOK_URL=hook.url,
             AGENT_ROLES_HOME=str(tmp_path / "home"),
-            JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1",
         ) as running,
     ):
         eventually(running.has_looked, "the sensors' first looks", running)
@@ -87,16 +87,25 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
         eventually(lambda: running.runs()[3:] == [("day3", "SUCCESS")], "its run's end", running)
 
         write_day(landing, "day4", seed=4, clean=True)
-        eventually(
-            lambda: running.runs()[4:] == [("day4", "STARTED")] and running.kill_a_run(),
-            "a day's run that can be killed",
-            running,
-        )
+        with somebody_waits(database, "agent_role_pending") as is_waiting:
+            eventually(is_waiting, "a run that publishes", running)
+            running.kill_the_runs()
         eventually(lambda: running.runs()[4:] == [("day4", "SUCCESS")], "it is run again", running)
         assert running.runs(started_again=True) == [("day4", "FAILURE")]
         assert applied(database) == ["day1", "day2", "day3", "day4"]
         # All of it, as it may have landed anew since the killed run sealed it.
         assert running.made_by_the_newest_run() == MADE
+
+        write_day(landing, "day4", seed=5, clean=True)
+        with somebody_waits(database, "agent_role_changes") as is_waiting:
+            eventually(is_waiting, "a run that reads", running)
+            running.terminate_the_newest_run()
+            eventually(
+                lambda: running.runs()[5:] == [("day4", "CANCELED")], "a terminated run", running
+            )
+        assert running.run_workers() == [], "it has ended"
+        write_day(landing, "day4", seed=6, clean=True)
+        eventually(lambda: running.runs()[6:] == [("day4", "SUCCESS")], "the day again", running)
         ended = time.time()
         eventually(lambda: running.has_looked(ended), "the sensors' next looks", running)
         assert len(hook.texts) == 1
@@ -110,6 +119,15 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
     assert "landed_sync_days" in written["job_ticks"]
     assert "spark.sql.session.timeZone" in written["snapshots"], "what is packed is read"
     assert leaks(written) == {}
+
+
+@contextmanager
+def somebody_waits(database: str, table: str) -> Iterator[Callable[[], bool]]:
+    """Hold the table; yields what tells whether somebody waits for it."""
+    with psycopg.connect(database) as holder, psycopg.connect(database, autocommit=True) as looking:
+        holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        query = "SELECT FROM pg_locks WHERE NOT granted AND relation = %s::REGCLASS"
+        yield lambda: bool(looking.execute(query, (table,)).fetchall())
 
 
 def applied(database: str) -> list[str]:
