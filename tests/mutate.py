@@ -10,6 +10,7 @@ name has a text that was given.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from signal import SIGINT
 
 from tests.mutations import MUTATIONS, Mutation
 from tests.processes import killed_at_the_end
@@ -88,7 +88,7 @@ def _run(copy: Path, tests: str) -> str:
         try:
             said, _ = process.communicate(timeout=PATIENCE)
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
-            process.send_signal(SIGINT)  # It stops its database server.
+            process.send_signal(signal.SIGINT)  # It stops its database server.
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=60)
             if isinstance(error, KeyboardInterrupt):
@@ -104,4 +104,7 @@ def _run(copy: Path, tests: str) -> str:
 
 
 if __name__ == "__main__":
+    # A shell's & has it and its children ignore Ctrl-C; and SIGTERM is to leave nothing behind.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))
