@@ -25,6 +25,8 @@ class Mutation(NamedTuple):
 
 
 _PACKAGE = "agent_roles_dagster/"
+_SAIL = _PACKAGE + "engines/sail.py"
+_TASKS = _PACKAGE + "tasks.py"
 _EMBEDDED = _PACKAGE + "embedded_postgres.py"
 _GUARD = _PACKAGE + "guard.py"
 _SETTINGS = _PACKAGE + "settings.py"
@@ -51,6 +53,8 @@ _IN_CHECKS = "tests/test_checks.py::"
 _IN_EMBEDDED = "tests/test_embedded_postgres.py::"
 _IN_LANDING = "tests/test_landing.py::"
 _IN_RECIPES = "tests/test_recipes.py::"
+_IN_SAIL = "tests/test_sail.py::"
+_ON_SPARK = "tests/test_java.py::test_apache_spark_says_nothing_and_keeps_its_settings_to_itself"
 _IN_MAPPING = "tests/test_mapping.py::"
 
 _NOBODY_REACHES = _IN_EMBEDDED + "test_no_other_account_and_no_network_reaches_the_server"
@@ -374,14 +378,14 @@ MUTATIONS = (
     Mutation(
         "a held day is not staged",
         _STAGING,
-        '        if held is None:\n            run_file(connection, "022_publish_day")',
-        '        if True:\n            run_file(connection, "022_publish_day")',
+        '    if held is None:\n        run_file(connection, "022_publish_day")',
+        '    if True:\n        run_file(connection, "022_publish_day")',
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
         "a held day's errors are recorded",
         _STAGING,
-        '        run_file(connection, "021_publish_errors")\n',
+        '    run_file(connection, "021_publish_errors")\n',
         "",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
@@ -403,7 +407,7 @@ MUTATIONS = (
     Mutation(
         "a file that the manifest names is there",
         _LANDING,
-        "if missing := sorted(listed.keys() - there.keys()):",
+        "if missing := sorted(listed.keys() - entries.keys()):",
         "if missing := sorted(set()):",
         _IN_LANDING + "test_the_manifests_files_must_all_be_there_once",
     ),
@@ -429,14 +433,6 @@ MUTATIONS = (
         _IN_STAGING + "test_records_that_the_manifest_counts_differently_are_not_staged",
     ),
     Mutation(
-        "the numbers of records of an unchanged dump are compared",
-        _STAGING,
-        '    _check_records(dump, {file["name"]: file["records"] for file in'
-        " json.loads(staged.content)})\n",
-        "",
-        _IN_STAGING + "test_staging_alone_compares_the_files_with_the_manifest",
-    ),
-    Mutation(
         "a dump that changed since it was sealed is not staged",
         _STAGING,
         "if sealed is not None and digest != sealed:",
@@ -446,7 +442,7 @@ MUTATIONS = (
     Mutation(
         "a last line that breaks off makes the file unreadable",
         _PACKAGE + "dump.py",
-        "if line.strip(_BLANKS) and breaks_off(line):",
+        "if line.strip(BLANKS) and breaks_off(line):",
         "if False:",
         "tests/test_dump.py::test_a_last_line_that_breaks_off_makes_the_file_unreadable",
     ),
@@ -608,10 +604,10 @@ MUTATIONS = (
     ),
     Mutation(
         "Spark is not reached from another machine",
-        _PACKAGE + "resources.py",
-        '            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")\n',
-        "            pass\n",
-        _IN_STAGING + "test_no_other_machine_reaches_what_a_run_starts",
+        _PACKAGE + "engines/apache_spark.py",
+        '        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")\n',
+        "        pass\n",
+        _ON_SPARK,
     ),
     Mutation(
         "a day is not compared with a snapshot that was pruned",
@@ -637,8 +633,8 @@ MUTATIONS = (
     Mutation(
         "another day's errors stay",
         _PUBLISH_ERRORS,
-        "    published.sync_day = (SELECT sync_day FROM agent_roles_load_day)\n    AND NOT EXISTS",
-        "    NOT EXISTS",
+        "        WHERE sync_day = (SELECT day.sync_day FROM agent_roles_load_day AS day)\n    ) AS error",
+        "    ) AS error",
         _case("04-invalid-records") + f" {_IN_STAGING}test_the_same_dump_again_writes_no_row",
     ),
     Mutation(
@@ -766,7 +762,7 @@ MUTATIONS = (
     Mutation(
         "no snapshot is dropped while a run compares with it",
         _MAPPING,
-        "        if not locked:\n            return\n",
+        '        connection.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT")\n',
         "",
         _WHILE_IT_STAGES,
     ),
@@ -774,7 +770,7 @@ MUTATIONS = (
     Mutation(
         "no day is taken back while a run stages",
         _TAKE_BACK,
-        "SELECT pg_advisory_xact_lock(hashtext('agent_roles staging ' || current_schema()));",
+        "LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;",
         "SELECT 1;",
         _WHILE_IT_STAGES,
     ),
@@ -810,7 +806,7 @@ MUTATIONS = (
     Mutation(
         "what changed and changed back is no change",
         _SCHEMA,
-        "\n    HAVING count(*) % 2 = 1;",
+        "\n    HAVING pg_catalog.count(*) % 2::BIGINT = 1;",
         ";",
         _QUESTIONS,
     ),
@@ -915,8 +911,93 @@ MUTATIONS = (
     Mutation(
         "who has no role creates nothing beside the tables",
         _ROLES,
-        "    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', place);\n",
-        "",
+        "REVOKE CREATE ON SCHEMA %I FROM PUBLIC, agent_roles_runner",
+        "REVOKE CREATE ON SCHEMA %I FROM agent_roles_runner",
         "tests/test_database.py::test_a_reader_sees_who_holds_what_and_changes_nothing",
+    ),
+    # The engines.
+    Mutation(
+        "Sail's port is closed",
+        _SAIL,
+        "os.dup2(closed.fileno(), each.descriptor, inheritable=False)",
+        "pass",
+        _IN_SAIL + "test_another_account_is_refused_while_the_queries_go_on",
+    ),
+    Mutation(
+        "nobody else is connected to Sail",
+        _SAIL,
+        "    if any(each.port == port and each.peer_port not in from_us for each in now):",
+        "    if False:",
+        _IN_SAIL + "test_a_connection_that_came_before_ours_ends_the_run",
+    ),
+    Mutation(
+        "SIGINT is ours again",
+        _SAIL,
+        "            _restore_handlers()\n",
+        "",
+        _IN_SAIL + "test_a_signal_ends_a_run_at_once_and_nothing_is_published",
+    ),
+    Mutation(
+        "what tasks ask PostgreSQL is cancelled when a run ends",
+        _TASKS,
+        "    cancel_all()\n",
+        "",
+        _IN_SAIL + "test_a_signal_ends_a_run_at_once_and_nothing_is_published",
+    ),
+    Mutation(
+        "what a killed run spilled is removed",
+        _SAIL,
+        "                    shutil.rmtree(old, ignore_errors=True)",
+        "                    pass",
+        _IN_SAIL + "test_what_a_killed_run_spilled_is_removed_and_a_running_ones_is_not",
+    ),
+    Mutation(
+        "what a running run spilled stays",
+        _SAIL,
+        "_locked(old, fcntl.LOCK_NB)",
+        "suppress()",
+        _IN_SAIL + "test_what_a_killed_run_spilled_is_removed_and_a_running_ones_is_not",
+    ),
+    Mutation(
+        "memory has a bound",
+        _SAIL,
+        '        "SAIL_RUNTIME__MEMORY_POOL__TYPE": "fair",\n',
+        "",
+        _IN_SAIL + "test_with_a_tiny_pool_the_tables_are_equal_or_a_sentence_says_why_not",
+    ),
+    Mutation(
+        "a batch of another schema is no batch of nulls",
+        _TASKS,
+        "            _require_schema(batch, schema)\n",
+        "",
+        _IN_SAIL + "test_a_batch_of_another_schema_fails_and_is_not_taken_for_nulls",
+    ),
+    Mutation(
+        "a task claims by its own number",
+        _PACKAGE + "load.py",
+        'withColumn("task", F.spark_partition_id())',
+        'withColumn("task", F.spark_partition_id() * 0)',
+        _IN_STAGING + "test_a_snapshot_that_is_read_in_many_ranges",
+    ),
+    Mutation(
+        "blanks around an id are ASCII's",
+        _PACKAGE + "validation.py",
+        r'_BLANKS = r"[ \t\n\x0B\f\r]*"',
+        r'_BLANKS = r"\s*"',
+        "tests/test_validation.py",
+    ),
+    Mutation(
+        "Spark's settings are no arguments",
+        _PACKAGE + "engines/apache_spark.py",
+        "LazyPySparkResource(spark_config={}).spark_session",
+        "LazyPySparkResource(spark_config=dict(config)).spark_session",
+        _ON_SPARK,
+    ),
+    Mutation(
+        "Spark's tasks ask each other for a secret",
+        _PACKAGE + "engines/__init__.py",
+        '            "spark.authenticate": "true",\n',
+        "",
+        _ON_SPARK,
     ),
 )

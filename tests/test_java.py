@@ -27,6 +27,13 @@ with started(spark_resource(settings), settings) as engine:
     assert "pyspark-shell" in arguments[0]
     assert "a-secret" not in repr(arguments), "other accounts see a process's arguments"
     print(spark.conf.get("spark.my.key"))
+    listening = {
+        each.laddr.ip.removeprefix("::ffff:")
+        for child in psutil.Process().children(recursive=True)
+        for each in child.net_connections(kind="inet")
+        if each.status == psutil.CONN_LISTEN
+    }
+    assert listening <= {"127.0.0.1", "::1"}, listening
 assert "PYSPARK_SUBMIT_ARGS" not in os.environ, "a process that this one starts makes its own"
 """
 
