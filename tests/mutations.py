@@ -633,8 +633,8 @@ MUTATIONS = (
     Mutation(
         "another day's errors stay",
         _PUBLISH_ERRORS,
-        "        WHERE sync_day = (SELECT day.sync_day FROM agent_roles_load_day AS day)\n    ) AS error",
-        "    ) AS error",
+        "WHERE sync_day = (SELECT day.sync_day FROM agent_roles_load_day AS day)\n    ) AS error",
+        ") AS error",
         _case("04-invalid-records") + f" {_IN_STAGING}test_the_same_dump_again_writes_no_row",
     ),
     Mutation(
@@ -762,8 +762,8 @@ MUTATIONS = (
     Mutation(
         "no snapshot is dropped while a run compares with it",
         _MAPPING,
-        '        connection.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT")\n',
-        "",
+        '"LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT"',
+        '"SELECT 1"',
         _WHILE_IT_STAGES,
     ),
     # Taking a day back.
@@ -977,7 +977,7 @@ MUTATIONS = (
         _PACKAGE + "load.py",
         'withColumn("task", F.spark_partition_id())',
         'withColumn("task", F.spark_partition_id() * 0)',
-        _IN_STAGING + "test_a_snapshot_that_is_read_in_many_ranges",
+        _IN_STAGING + "test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once",
     ),
     Mutation(
         "blanks around an id are ASCII's",
