@@ -8,13 +8,19 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
+
 DO $$
 DECLARE
     runner NAME := 'agent_roles_runner';
     place TEXT := pg_catalog.current_schema();
 BEGIN
-    IF CURRENT_USER <> runner AND EXISTS (
-        SELECT FROM pg_catalog.pg_roles AS role WHERE role.rolname = runner
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_roles AS role
+        WHERE
+            role.rolname = runner
+            AND role.rolname <> CURRENT_USER
+            AND pg_catalog.has_schema_privilege(role.oid, place, 'CREATE')
     ) THEN
         EXECUTE pg_catalog.format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, %I', place, runner);
     END IF;

@@ -127,6 +127,13 @@ def test_the_tables_are_made_by_many_processes_at_once_in_the_version_that_the_c
         with connect(database):
             pass
 
+    with psycopg.connect(database) as connection:
+        # As where the roles are there already, and in an earlier PostgreSQL's `public`.
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        connection.execute(
+            "DO $$ BEGIN CREATE ROLE agent_roles_runner;"
+            " EXCEPTION WHEN duplicate_object THEN END $$"
+        )
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(create, range(8)))
     with psycopg.connect(database) as connection:

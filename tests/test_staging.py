@@ -1056,10 +1056,12 @@ def test_a_run_drops_what_killed_runs_left_and_no_other_table(pipeline: Pipeline
     mine = ["agent_roles_load_archive", "agent_roles_load_rows", "agent_roles_load_rows_2026"]
     for name in (*mine, "agent_roles_load_rows_0123456789ab"):
         pipeline.execute(f"CREATE TABLE public.{name} (id BIGINT)")
-    pipeline.execute("CREATE TABLE public_days.agent_roles_load_archive (id BIGINT)")
+    here = ["agent_roles_load_archive", "agent_roles_load_rows_2026"]
+    for name in here:
+        pipeline.execute(f"CREATE TABLE public_days.{name} (id BIGINT)")
     pipeline.execute("CREATE TABLE public_days.agent_roles_load_day_0123456789ab (id BIGINT)")
     _stage(pipeline, {"day2": [1, 2]})
-    mine += ["agent_roles_load_rows_0123456789ab", "agent_roles_load_archive"]
+    mine += [*here, "agent_roles_load_rows_0123456789ab"]
     assert _load_tables(pipeline) == sorted(mine)
 
 
