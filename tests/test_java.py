@@ -13,6 +13,7 @@ from tests.java import java_for_tests
 
 _SPARK = """
 import os
+from contextlib import suppress
 
 import psutil
 
@@ -27,13 +28,13 @@ with started(spark_resource(settings), settings) as engine:
     assert "pyspark-shell" in arguments[0]
     assert "a-secret" not in repr(arguments), "other accounts see a process's arguments"
     print(spark.conf.get("spark.my.key"))
-    listening = {
-        each.laddr.ip.removeprefix("::ffff:")
-        for child in psutil.Process().children(recursive=True)
-        for each in child.net_connections(kind="inet")
-        if each.status == psutil.CONN_LISTEN
-    }
-    assert listening <= {"127.0.0.1", "::1"}, listening
+    listening = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # A worker may have ended by now.
+            for each in child.net_connections(kind="inet"):
+                if each.status == psutil.CONN_LISTEN:
+                    listening.add(each.laddr.ip.removeprefix("::ffff:"))
+    assert listening and listening <= {"127.0.0.1", "::1"}, listening
 assert "PYSPARK_SUBMIT_ARGS" not in os.environ, "a process that this one starts makes its own"
 """
 

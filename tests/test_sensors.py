@@ -3,6 +3,7 @@
 The runs themselves, by the real daemon, are `test_automation`'s.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -11,10 +12,12 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster import sensors
 from agent_roles_dagster.definitions import defs
@@ -199,17 +202,21 @@ def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch
 
 
 def test_a_day_that_cannot_be_looked_into_is_named_and_keeps_no_other_waiting(
-    watch: Watch,
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for day in ("day1", "day2", "day3"):
         watch.land(day, [1])
-    manifest = Path(watch.landing, "day2", "_manifest.json")
-    manifest.unlink()
-    manifest.mkdir()
-    assert watch.notices() == ["day1", "day3"]
-    assert watch.said == "day1, day3 landed; day2 can't be looked into (IsADirectoryError)"
-    manifest.rmdir()
-    watch.land("day2", [1])
+    listed = LocalFileSystem.ls
+
+    def fail(fs: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("day2"):
+            raise OSError(errno.ESTALE, "private")
+        return listed(fs, path, *args, **options)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(LocalFileSystem, "ls", fail)
+        assert watch.notices() == ["day1", "day3"]
+        assert watch.said == "day1, day3 landed; day2 can't be looked into (OSError)"
     assert watch.notices() == ["day2"]
 
 

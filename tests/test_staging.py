@@ -132,13 +132,13 @@ def test_a_file_that_the_disk_does_not_give_to_a_task_is_not_said_to_be_broken(
     pipeline: Pipeline,
 ) -> None:
     _land(pipeline, "day1", [1, 2])
-    file = pipeline.landing / "day1" / "roles.json"
+    folder = pipeline.landing / "day1"
 
     def lose() -> None:
-        file.unlink()
-        file.mkdir()
+        folder.rename(pipeline.landing / "elsewhere")
+        folder.touch()
 
-    with pytest.raises(NotRead, match=r"^day1/roles\.json: can't be read \(IsADirectoryError\)$"):
+    with pytest.raises(NotRead, match=r"^day1/roles\.json: can't be read \(NotADirectoryError\)$"):
         _stage_alone(pipeline, "day1", before_loading=lose)
     assert pipeline.rows("SELECT FROM agent_role_sync_days") == []
 

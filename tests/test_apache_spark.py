@@ -1,4 +1,4 @@
-"""The resources that a run gets."""
+"""Apache Spark's session: its configuration, and a JVM that does not outlive its run."""
 
 import signal
 import subprocess
@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent_roles_dagster.resources import _stopped_afterwards, spark_resource
+from agent_roles_dagster.engines import spark_resource
+from agent_roles_dagster.engines.apache_spark import _stopped_afterwards
 from agent_roles_dagster.settings import Settings
 from tests.processes import killed_at_the_end, sessions, start, stop
 from tests.worlds import write_day
@@ -30,6 +31,7 @@ def test_a_command_that_is_stopped_while_its_jvm_starts_leaves_none_behind(
         "AGENT_ROLES_LANDING": str(tmp_path / "admin_roles"),
         "AGENT_ROLES_DATABASE_URL": database,
         "AGENT_ROLES_HOME": str(tmp_path),
+        "AGENT_ROLES_SPARK_MASTER": "local[1]",
     }
     process = start("day1", env, tmp_path / "log")
     with killed_at_the_end(process):
@@ -39,7 +41,9 @@ def test_a_command_that_is_stopped_while_its_jvm_starts_leaves_none_behind(
         time.sleep(age)
         assert stop(process, patience=60) == []
     assert process.returncode != 0
-    assert "starting Spark" not in (tmp_path / "log").read_text(), "it went on to the day's end"
+    assert "starting the engine" not in (tmp_path / "log").read_text(), (
+        "it went on to the day's end"
+    )
 
 
 def test_a_second_signal_ends_a_start_that_hangs() -> None:
