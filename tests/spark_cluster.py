@@ -164,8 +164,12 @@ def connect_server(folder: Path, env: dict[str, str], master: str = "local[2]") 
     server = _start(
         folder,
         {**env, "SPARK_LOCAL_IP": "127.0.0.1"},
-        [str(_HOME / "sbin" / "start-connect-server.sh"), "--wait", "--master", master]
-        + [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")],
+        [
+            *(str(_HOME / "bin" / "spark-submit"), "--master", master),
+            *(part for name, value in settings.items() for part in ("--conf", f"{name}={value}")),
+            *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
+            "spark-internal",
+        ],
     )
     with killed_at_the_end(server):
         while server.poll() is None:
