@@ -121,13 +121,15 @@ class Team:
         return stop(*(self.processes[name] for name in names), patience=660)
 
     def run_workers(self) -> list[psutil.Process]:
-        """The processes that the code server started for runs."""
+        """The processes that the code server started for runs, by multiprocessing."""
         started = psutil.Process(self.processes["code"].pid).children(recursive=True)
-        return [each for each in started if _arguments(each)[2:4] == ["dagster", "api"]]
+        return [each for each in started if "multiprocessing.spawn" in _arguments(each)]
 
     def kill_the_runs(self) -> None:
         """SIGKILL to the processes of the runs."""
-        for each in self.run_workers():
+        workers = self.run_workers()
+        assert workers
+        for each in workers:
             each.kill()
 
     def terminate_the_newest_run(self) -> None:
@@ -168,10 +170,10 @@ def team(home: Path, **env: str) -> Iterator[Team]:
         running.kill()
 
 
-def _arguments(process: psutil.Process) -> list[str]:
+def _arguments(process: psutil.Process) -> str:
     with suppress(psutil.NoSuchProcess):
-        return process.cmdline()
-    return []
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _free_port() -> int:
