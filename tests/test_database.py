@@ -14,8 +14,9 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import trustme
+from adbc_driver_manager import Error
 
-from agent_roles_dagster.arrow_postgres import ArrowConnection
+from agent_roles_dagster.arrow_postgres import ArrowConnection, cancel_all
 from agent_roles_dagster.database import SESSION, connect, lock_tables, sql_file
 from agent_roles_dagster.load import Load, drop_load_tables
 from agent_roles_dagster.settings import InvalidSetting
@@ -469,6 +470,24 @@ def test_no_wait_for_a_lock_is_left_limited_in_a_session_that_a_pooler_gives_on(
             with connection.transaction():
                 lock_tables(connection, on_wait=lambda: pool.submit(release) and None)
             assert holder.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_a_connection_that_is_only_being_opened_is_cancelled_too(pipeline: Pipeline) -> None:
+    with (
+        psycopg.connect(pipeline.database) as holder,
+        psycopg.connect(pipeline.database, autocommit=True) as watcher,
+        ThreadPoolExecutor() as pool,
+    ):
+        # Its first query reads this.
+        holder.execute("LOCK TABLE pg_catalog.pg_settings IN ACCESS EXCLUSIVE MODE")
+        opened = pool.submit(ArrowConnection, pipeline.database)
+        try:
+            _wait_for_a_waiter(watcher)
+            cancel_all()
+            with pytest.raises(Error, match="canceling statement"):
+                opened.result(timeout=30)
+        finally:
+            holder.rollback()
 
 
 def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: Pipeline) -> None:
