@@ -127,6 +127,17 @@ BEGIN
             version;
         END IF;
     END IF;
+    -- Runs of the first one took turns by this lock, and know nothing of those of today.
+    IF
+        coalesce(version, 1) = 1
+        AND pg_catalog.to_regclass('agent_role_sync_days') IS NOT NULL
+        AND NOT pg_catalog.pg_try_advisory_xact_lock(
+            pg_catalog.hashtext(pg_catalog.concat('agent_roles staging ', place))
+        )
+    THEN
+        RAISE EXCEPTION 'a run of the earlier version is staging a day. No table was changed. '
+            'Let it end, end all services of that version, and run again';
+    END IF;
     IF pg_catalog.to_regnamespace(pg_catalog.quote_ident(days)) IS NULL THEN
         EXECUTE pg_catalog.format('CREATE SCHEMA %I', days);
     END IF;
