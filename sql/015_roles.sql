@@ -53,8 +53,10 @@ GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
 GRANT SELECT, DELETE ON agent_role_turn TO agent_roles_runner;
 GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
 
+-- Who reads a table runs its owner's policies, and functions in its indexes: the runner's here.
+REVOKE ALL ON stg_agent_roles FROM agent_roles_reader;
+
 GRANT SELECT ON
-stg_agent_roles,
 agent_role_mapping,
 agent_role_sync_days,
 agent_role_changes,
