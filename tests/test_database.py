@@ -277,17 +277,11 @@ def test_nothing_that_readers_and_the_update_do_runs_what_the_runner_put_into_st
         """
         INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at) VALUES ('day1', 1, now());
         SET ROLE agent_roles_runner;
-        CREATE TABLE public_days.sprung (by_whom NAME);
-        GRANT USAGE ON SCHEMA public_days TO PUBLIC;
-        GRANT INSERT ON public_days.sprung TO PUBLIC;
         CREATE FUNCTION public_days.spring(BIGINT) RETURNS BOOLEAN LANGUAGE plpgsql IMMUTABLE
         AS $$ BEGIN
-            IF CURRENT_USER <> 'agent_roles_runner' THEN
-                INSERT INTO public_days.sprung VALUES (CURRENT_USER);
-            END IF;
+            RAISE WARNING 'sprung as %', CURRENT_USER;
             RETURN TRUE;
         END $$;
-        GRANT EXECUTE ON FUNCTION public_days.spring TO PUBLIC;
         CREATE TABLE public_days.stg_agent_roles_day1
         PARTITION OF stg_agent_roles FOR VALUES IN ('day1');
         INSERT INTO stg_agent_roles VALUES (1, 10, 'assigned', 'day1');
@@ -296,20 +290,23 @@ def test_nothing_that_readers_and_the_update_do_runs_what_the_runner_put_into_st
         ALTER TABLE stg_agent_roles ENABLE ROW LEVEL SECURITY
         """
     )
-    _update(team)
+    said: list[str | None] = []
     with psycopg.connect(team.database, autocommit=True) as reader:
+        reader.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        for name in ("010_schema", "015_roles"):
+            reader.execute(sql_file(name).encode())
         reader.execute("SET ROLE agent_roles_reader")
         for question in (
-            "stg_agent_roles",
             "agent_roles_on('day1')",
             "agent_role_changes_between('day1', 'day1')",
             "agent_role_history",
         ):
-            try:
-                reader.execute(f"SELECT * FROM {question}".encode())
-            except psycopg.errors.InsufficientPrivilege:
-                assert question == "stg_agent_roles"
-    assert team.rows("SELECT by_whom FROM public_days.sprung") == []
+            reader.execute(f"SELECT * FROM {question}".encode())
+        assert said == []
+        # PostgreSQL plans a query before it refuses it, and planning runs it; that is undone then.
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("SELECT * FROM stg_agent_roles")
+    assert said == ["sprung as agent_roles_reader"]
 
 
 def test_what_the_runner_left_where_administrators_call_functions_is_refused_by_the_update(
