@@ -322,6 +322,9 @@ def test_what_the_runner_left_where_administrators_call_functions_is_refused_by_
     for part in ("agent_roles_runner owns", "format(text,text)", "view mine", "operator %(bigint,"):
         assert part in str(refused.value)
     assert _superusers(team) == before
+    # That much is done, so that nothing is added while somebody looks at what is there.
+    query = "SELECT has_schema_privilege('agent_roles_runner', 'public', 'CREATE')"
+    assert team.rows(query) == [(False,)]
     team.execute("REASSIGN OWNED BY agent_roles_runner TO CURRENT_USER")
     _update(team)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -371,6 +374,32 @@ def test_nothing_that_an_administrator_runs_calls_what_others_put_in_its_way(
         ]
     finally:
         pipeline.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def test_temporary_tables_of_the_same_names_are_not_taken_for_the_tables(
+    pipeline: Pipeline,
+) -> None:
+    with connect(pipeline.database):
+        pass
+    pipeline.execute(
+        "INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at) VALUES ('day1', 1, now());"
+        " INSERT INTO agent_role_changes VALUES (1, 10, 1, 'assigned');"
+        " INSERT INTO agent_role_pending VALUES (1, 10)"
+    )
+    mapped = "SELECT agent_id FROM agent_role_mapping"
+    with psycopg.connect(pipeline.database, autocommit=True) as administrator:
+        for name in ("changes", "mapping", "pending", "schema_version", "sync_days", "turn"):
+            administrator.execute(
+                f"CREATE TEMP TABLE agent_role_{name} (LIKE public.agent_role_{name})".encode()
+            )
+        administrator.execute("INSERT INTO agent_role_schema_version VALUES (99)")
+        administrator.execute(sql_file("010_schema").encode())
+        administrator.execute(sql_file("012_upsert_agent_roles").encode())
+        assert pipeline.rows(mapped) == [(1,)]
+        administrator.execute("SET agent_roles.sync_day = 'day1'")
+        administrator.execute(sql_file("024_take_back_newest_day").encode())
+        administrator.execute(sql_file("012_upsert_agent_roles").encode())
+    assert pipeline.rows(mapped) == []
 
 
 def test_every_function_has_its_names_settled(team: Pipeline) -> None:
