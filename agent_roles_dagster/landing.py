@@ -5,11 +5,13 @@ What is in the files is `dump`'s affair; here they are bytes.
 
 import codecs
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import stat
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -155,10 +157,24 @@ def _open_regular(root: str, path: str) -> BinaryIO:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise Unreadable("it is no regular file") from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unreadable("it is no regular file")
+        # A folder on the way may have become a link since.
+        _require_inside(root, _path_of(descriptor) or real)
+    except Unreadable:
         os.close(descriptor)
-        raise Unreadable("it is no regular file")
+        raise
     return os.fdopen(descriptor, "rb")
+
+
+def _path_of(descriptor: int) -> str | None:
+    """Where an open file is; None where the system doesn't tell."""
+    if sys.platform == "linux":
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    if sys.platform == "darwin":
+        return os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return None
 
 
 def shown(landing: str) -> str:

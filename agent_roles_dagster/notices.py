@@ -18,7 +18,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from agent_roles_dagster import checks
 from agent_roles_dagster.database import NotReachable, Refused
 from agent_roles_dagster.display import in_chat
-from agent_roles_dagster.engines.java import JavaNotFound
+from agent_roles_dagster.engines.errors import JavaNotFound, SailError
 from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.settings import InvalidSetting
 from agent_roles_dagster.staging import LostRows
@@ -51,7 +51,17 @@ def _begin(error: type[Exception]) -> str:
 # The errors whose texts are made to be told.
 _OURS = tuple(
     map(
-        _begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, NotRead, Refused, Unreadable)
+        _begin,
+        (
+            InvalidSetting,
+            JavaNotFound,
+            LostRows,
+            NotReachable,
+            NotRead,
+            Refused,
+            SailError,
+            Unreadable,
+        ),
     )
 )
 DIED = "the run failed outside its steps; its log has more."

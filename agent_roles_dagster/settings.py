@@ -1,6 +1,7 @@
 """The settings: environment variables, each with a default. This is the one list of them."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ import platformdirs
 
 _SAMPLE = Path(__file__).parent / "sample" / "admin_roles"
 _SAIL = "sail"
-_JVM = ("local", "spark://", "k8s://", "yarn")
+_LOCAL = re.compile(r"local(\[.*\])?")
+_CLUSTERS = ("spark://", "k8s://", "yarn")
 # Where Linux says how much memory a container may use: in version 2 of its control groups, and 1.
 _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+_CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 _SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
 
 
@@ -135,19 +138,26 @@ class Settings:
     @property
     def is_jvm(self) -> bool:
         """Whether Apache Spark's JVM runs on this machine, alone or as a cluster's driver."""
-        return self.spark_master.startswith(_JVM)
+        return self._is_local or self.spark_master.startswith(_CLUSTERS)
+
+    @property
+    def _is_local(self) -> bool:
+        return _LOCAL.fullmatch(self.spark_master) is not None
 
     @property
     def is_cluster(self) -> bool:
         """Whether Spark's tasks may run on other machines than this."""
-        return not (self.is_sail or self.spark_master.startswith("local"))
+        return not (self.is_sail or self._is_local)
 
     @property
     def cores(self) -> int:
-        """Cores that this process may use."""
-        if sys.platform == "linux":
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        """Cores that this process may use, at least one."""
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        if _CONTAINER_CORES.is_file():
+            quota, period = _CONTAINER_CORES.read_text().split()
+            if quota.isdigit():
+                cores = min(cores, -(-int(quota) // int(period)))
+        return max(cores, 1)
 
     @property
     def engine_memory(self) -> int:

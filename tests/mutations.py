@@ -26,6 +26,7 @@ class Mutation(NamedTuple):
 
 _PACKAGE = "agent_roles_dagster/"
 _SAIL = _PACKAGE + "engines/sail.py"
+_DOOR = _PACKAGE + "engines/door.py"
 _TASKS = _PACKAGE + "tasks.py"
 _EMBEDDED = _PACKAGE + "embedded_postgres.py"
 _GUARD = _PACKAGE + "guard.py"
@@ -918,22 +919,29 @@ MUTATIONS = (
     # The engines.
     Mutation(
         "Sail's port is closed",
-        _SAIL,
+        _DOOR,
         "os.dup2(closed.fileno(), each.descriptor, inheritable=False)",
         "pass",
         _IN_SAIL + "test_another_account_is_refused_while_the_queries_go_on",
     ),
     Mutation(
         "nobody else is connected to Sail",
-        _SAIL,
-        "    if any(each.port == port and each.peer_port not in from_us for each in now):",
-        "    if False:",
+        _DOOR,
+        "    if strangers:\n        raise Intruder",
+        "    if False:\n        raise Intruder",
         _IN_SAIL + "test_a_connection_that_came_before_ours_ends_the_run",
+    ),
+    Mutation(
+        "nobody else gets as far as Sail",
+        _DOOR,
+        "        _let_in_only(each.descriptor, our_port)\n",
+        "        pass\n",
+        _IN_SAIL + "test_who_comes_while_the_port_is_open_is_not_let_in_even_if_he_leaves_at_once",
     ),
     Mutation(
         "SIGINT is ours again",
         _SAIL,
-        "            _restore_handlers()\n",
+        "                _restore_handlers()\n",
         "",
         _IN_SAIL + "test_a_signal_ends_a_run_at_once_and_nothing_is_published",
     ),

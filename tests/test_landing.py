@@ -308,6 +308,27 @@ def test_a_landing_folder_may_have_two_colons_in_its_path(tmp_path: Path, form: 
     assert list(read_file("day1", dump.files[0]))[-1]["kind"].to_pylist() == ["file"]
 
 
+def test_a_folder_that_becomes_a_link_while_its_file_is_opened_lets_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    dump = land(landing, {"a.json": RECORDS})
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a.json").write_bytes(RECORDS)
+    opened = os.open
+
+    def after_a_swap(path: str, *args: Any, **options: Any) -> int:
+        if path.endswith("day1/a.json"):
+            (landing / "day1").rename(landing / "before")
+            (landing / "day1").symlink_to(tmp_path / "secrets")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", after_a_swap)
+    with pytest.raises(Unreadable, match=r"^day1/a\.json: it is a link that leads out of"):
+        seal(dump)
+
+
 def test_a_file_that_is_replaced_by_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
     dump = land(tmp_path, {"a.json": RECORDS})
     (tmp_path / "day1" / "a.json").unlink()
