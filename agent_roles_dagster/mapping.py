@@ -75,9 +75,9 @@ def apply_day(
         lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
         counts = run_file(connection, "012_upsert_agent_roles")
-        _begin, _path, _lock, written, deleted, _days, followed, _commit = counts
+        _begin, _path, _lock, _no_scan, _plan, written, deleted, _days, followed, _commit = counts
         if followed:
-            # The planner takes the table's size for the number of pairs that there are to follow.
+            # What the next run finds here it reads from end to end.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         if keep_days:
             _prune(connection, sync_day, keep_days, landed)

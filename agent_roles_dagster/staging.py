@@ -150,6 +150,10 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
+    def is_first(self) -> bool:
+        """Whether the day has neither an earlier version nor a pair of a day before it."""
+        return self.old is None and (self.previous is None or not self.previous["assigned"])
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -197,7 +201,7 @@ def stage_day(
                 neighbours.require_kept(sync_day)
                 now = datetime.now(UTC).replace(tzinfo=None)
                 schema, token = days_schema(connection), uuid.uuid4().hex[:12]
-                target = Load(url, schema, token, sync_day, loaded_at=now)
+                target = Load(url, schema, token, sync_day, now, neighbours.is_first())
                 create_load_tables(target)
                 with engine() as started:
                     marks.append(time.monotonic())
@@ -388,12 +392,12 @@ def _publish(
     connection.execute(
         """
         INSERT INTO agent_roles_load_day (
-            sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
+            sync_day, day_no, next_day, next_day_no, is_first, digest, files, content, observed_at,
             records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
             loaded_at, run_id, accepted_reason, held_reason
         ) VALUES (
-            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
-            %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
+            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(is_first)s, %(digest)s,
+            %(files)s, %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
             %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
             %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
         )
@@ -403,6 +407,7 @@ def _publish(
             "day_no": day_number(staged.sync_day),
             "next_day": following,
             "next_day_no": None if following is None else day_number(following),
+            "is_first": target.is_first,
             "loaded_at": target.loaded_at,
             "run_id": run_id,
             "accepted_reason": accept_removals if reason else None,

@@ -77,7 +77,7 @@ BEGIN
             AND known.relkind = 'r'
     ) THEN
         SELECT known.version INTO version FROM agent_role_schema_version AS known;
-        IF version > 2 THEN
+        IF version > 3 THEN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
@@ -121,6 +121,12 @@ BEGIN
             ALTER TABLE agent_role_sync_days ADD COLUMN error_raw_rows BIGINT;
             UPDATE agent_role_sync_days SET error_raw_rows = raw_rows;
         END IF;
+    END IF;
+    -- It had pairs only.
+    IF pg_catalog.to_regclass('agent_role_pending') IS NOT NULL THEN
+        ALTER TABLE agent_role_pending ADD COLUMN IF NOT EXISTS day_no BIGINT;
+        ALTER TABLE agent_role_pending ALTER COLUMN agent_id DROP NOT NULL;
+        ALTER TABLE agent_role_pending ALTER COLUMN role_id DROP NOT NULL;
     END IF;
     -- It was on the role alone.
     IF EXISTS (
@@ -237,14 +243,15 @@ COMMENT ON TABLE agent_role_changes IS
 'What each staged day changed against the staged day before. The history and the mapping follow '
 'from it; a day that comes late or again rewrites only its own changes and the next day''s.';
 
--- Without an index or a key: its size tells the planner how much there is to follow.
 CREATE TABLE IF NOT EXISTS agent_role_pending (
-    agent_id BIGINT NOT NULL,
-    role_id BIGINT NOT NULL
+    agent_id BIGINT,
+    role_id BIGINT,
+    day_no BIGINT
 );
 
 COMMENT ON TABLE agent_role_pending IS
-'Pairs whose story changed since the mapping last followed; one may stand here twice. Whoever '
+'What changed since the mapping last followed: days, all of whose changes it is to follow, and '
+'single pairs of other days, or whose change was taken back. One may stand here twice. Whoever '
 'publishes a day or applies it locks this table first, so that they take turns.';
 
 CREATE TABLE IF NOT EXISTS agent_role_turn (
@@ -341,6 +348,30 @@ COMMENT ON VIEW agent_role_history IS
 'Every assignment over the staged days: the days on which it began and ended, and when the source '
 'was read on those days. An assignment that holds has no end.';
 
+CREATE OR REPLACE VIEW agent_role_pending_pairs AS
+SELECT
+    agent_id,
+    role_id
+FROM agent_role_pending
+WHERE day_no IS NULL
+UNION
+SELECT
+    change.agent_id,
+    change.role_id
+FROM agent_role_pending AS pending
+-- Day by day, each by the index, instead of all changes to pick some from.
+CROSS JOIN LATERAL (
+    SELECT
+        known.agent_id,
+        known.role_id
+    FROM agent_role_changes AS known
+    WHERE known.day_no = pending.day_no
+    OFFSET 0 -- noqa: AM09
+) AS change;
+
+COMMENT ON VIEW agent_role_pending_pairs IS
+'The pairs that agent_role_pending stands for, each once.';
+
 -- No answer would read as "nobody" in an access review, so a day that is not staged is refused.
 CREATE OR REPLACE FUNCTION agent_role_staged_day_no(asked_day TEXT) RETURNS BIGINT
 LANGUAGE plpgsql STABLE
@@ -420,8 +451,8 @@ COMMENT ON TABLE agent_role_schema_version IS
 'One row: the version of 010_schema.sql that made these tables.';
 
 DELETE FROM agent_role_schema_version
-WHERE version <> 2;
+WHERE version <> 3;
 
-INSERT INTO agent_role_schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO agent_role_schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
 
 COMMIT;

@@ -41,9 +41,23 @@ BEGIN
         RETURN;
     END IF;
     IF agent_role_partition(day.sync_day) IS NOT NULL THEN
-        INSERT INTO stg_agent_roles SELECT * FROM agent_roles_load_rows;
+        INSERT INTO stg_agent_roles
+        SELECT agent_id, role_id, 'assigned', day.sync_day, 'api', day.loaded_at
+        FROM agent_roles_load_rows;
         RETURN;
     END IF;
+    -- The rows that are there read the default, whatever becomes of it.
+    EXECUTE format(
+        'ALTER TABLE agent_roles_load_rows ADD COLUMN status TEXT DEFAULT ''assigned'','
+        ' ADD COLUMN sync_day TEXT DEFAULT %L, ADD COLUMN source TEXT DEFAULT ''api'','
+        ' ADD COLUMN ingested_at TIMESTAMP DEFAULT %L',
+        day.sync_day, day.loaded_at
+    );
+    ALTER TABLE agent_roles_load_rows
+    ALTER COLUMN status DROP DEFAULT,
+    ALTER COLUMN sync_day DROP DEFAULT,
+    ALTER COLUMN source DROP DEFAULT,
+    ALTER COLUMN ingested_at DROP DEFAULT;
     part := 'stg_agent_roles_' || day.sync_day;
     SELECT known.relnamespace::REGNAMESPACE::TEXT INTO place FROM pg_class AS known
     WHERE known.oid = 'agent_roles_load_rows'::REGCLASS;
@@ -59,9 +73,6 @@ BEGIN
         'ALTER TABLE stg_agent_roles ATTACH PARTITION %s.%I FOR VALUES IN (%L)',
         place, part, day.sync_day
     );
-    EXECUTE format(
-        'ALTER TABLE %s.%I DROP CONSTRAINT IF EXISTS agent_roles_load_day_only', place, part
-    );
 END $$;
 
 INSERT INTO stg_agent_roles (agent_id, role_id, status, sync_day, source, ingested_at)
@@ -69,12 +80,12 @@ SELECT
     delta.agent_id,
     delta.role_id,
     'removed',
-    day.next_day,
+    CASE WHEN delta.is_next THEN day.next_day ELSE day.sync_day END,
     'api',
     day.loaded_at
 FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
-WHERE delta.is_next AND delta.stage;
+WHERE delta.stage;
 
 DELETE FROM agent_role_changes AS known
 USING agent_roles_load_delta AS delta
@@ -102,24 +113,58 @@ ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
 WHERE known.change <> excluded.change;
 -- noqa: enable=LT02
 
-INSERT INTO agent_role_pending (agent_id, role_id)
+-- A first day changes what it assigns.
+INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
 SELECT
-    agent_id,
-    role_id
-FROM agent_roles_load_delta
-WHERE is_changed AND agent_id IS NOT NULL AND role_id IS NOT NULL;
-
--- Another time of observation reaches the mapping through all that began or ended on the day.
-INSERT INTO agent_role_pending (agent_id, role_id)
-SELECT
-    change.agent_id,
-    change.role_id
-FROM agent_role_changes AS change
+    staged.agent_id,
+    staged.role_id,
+    day.day_no,
+    'assigned'
+FROM stg_agent_roles AS staged
+CROSS JOIN agent_roles_load_day AS day
 WHERE
-    change.day_no = (
-        SELECT known.day_no FROM agent_role_sync_days AS known
-        INNER JOIN agent_roles_load_day AS day
-            ON known.sync_day = day.sync_day AND known.observed_at <> day.observed_at
+    staged.sync_day = (
+        SELECT sync_day FROM agent_roles_load_day
+        WHERE is_first
+    )
+ORDER BY staged.agent_id, staged.role_id
+-- noqa: disable=LT02
+ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
+WHERE known.change <> excluded.change;
+-- noqa: enable=LT02
+
+-- The mapping is to follow all changes of a day that is new, and of one that was observed at
+-- another time, which reaches it through all that began or ended on the day.
+INSERT INTO agent_role_pending (day_no)
+SELECT day.day_no
+FROM agent_roles_load_day AS day
+WHERE NOT EXISTS (
+    SELECT FROM agent_role_sync_days AS known
+    WHERE
+        known.sync_day = day.sync_day
+        AND known.staged_at IS NOT NULL
+        AND known.observed_at = day.observed_at
+);
+
+-- And single pairs, which these do not have.
+INSERT INTO agent_role_pending (agent_id, role_id)
+SELECT
+    delta.agent_id,
+    delta.role_id
+FROM agent_roles_load_delta AS delta
+WHERE
+    delta.is_changed
+    AND delta.agent_id IS NOT NULL
+    AND delta.role_id IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM agent_role_changes AS known
+        WHERE
+            known.agent_id = delta.agent_id
+            AND known.role_id = delta.role_id
+            AND known.day_no = (
+                SELECT max(pending.day_no) FROM agent_role_pending AS pending
+                WHERE pending.day_no = (SELECT day.day_no FROM agent_roles_load_day AS day)
+            )
     );
 
 INSERT INTO agent_role_sync_days AS known (
