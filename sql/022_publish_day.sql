@@ -87,51 +87,70 @@ FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
 WHERE delta.stage;
 
-DELETE FROM agent_role_changes AS known
-USING agent_roles_load_delta AS delta
-CROSS JOIN agent_roles_load_day AS day
-WHERE
-    known.agent_id = delta.agent_id
-    AND known.role_id = delta.role_id
-    AND known.day_no = CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END
-    AND delta.is_changed
-    AND delta.change IS NULL;
+-- What goes, and where the indexes are built at the end, what is written anew, too.
+DO $$
+DECLARE
+    day agent_roles_load_day%ROWTYPE;
+    is_bulk BOOLEAN;
+BEGIN
+    SELECT * INTO day FROM agent_roles_load_day;
+    IF day.is_first THEN
+        is_bulk := agent_role_is_bulk(day.assigned, 'agent_role_changes');
+    ELSE
+        SELECT agent_role_is_bulk(count(*), 'agent_role_changes') INTO is_bulk
+        FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL;
+    END IF;
 
-INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
-SELECT
-    delta.agent_id,
-    delta.role_id,
-    CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END,
-    delta.change
-FROM agent_roles_load_delta AS delta
-CROSS JOIN agent_roles_load_day AS day
-WHERE delta.is_changed AND delta.change IS NOT NULL
--- In the order of the key, whose index grows page by page then, however large it is.
-ORDER BY delta.agent_id, delta.role_id
--- noqa: disable=LT02
-ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
-WHERE known.change <> excluded.change;
--- noqa: enable=LT02
+    DELETE FROM agent_role_changes AS known
+    USING agent_roles_load_delta AS delta
+    WHERE
+        known.agent_id = delta.agent_id
+        AND known.role_id = delta.role_id
+        AND known.day_no = CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END
+        AND delta.is_changed
+        AND (is_bulk OR delta.change IS NULL);
 
--- A first day changes what it assigns.
-INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
-SELECT
-    staged.agent_id,
-    staged.role_id,
-    day.day_no,
-    'assigned'
-FROM stg_agent_roles AS staged
-CROSS JOIN agent_roles_load_day AS day
-WHERE
-    staged.sync_day = (
-        SELECT sync_day FROM agent_roles_load_day
-        WHERE is_first
-    )
-ORDER BY staged.agent_id, staged.role_id
--- noqa: disable=LT02
-ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
-WHERE known.change <> excluded.change;
--- noqa: enable=LT02
+    -- Only somebody else can have written changes of a day that is not staged.
+    IF day.is_first THEN
+        DELETE FROM agent_role_changes AS known WHERE known.day_no = day.day_no;
+    END IF;
+
+    IF is_bulk THEN
+        is_bulk := agent_role_drop_change_indexes();
+    END IF;
+
+    IF is_bulk THEN
+        INSERT INTO agent_role_changes (agent_id, role_id, day_no, change)
+        SELECT agent_id, role_id, day.day_no, 'assigned'
+        FROM stg_agent_roles WHERE day.is_first AND sync_day = day.sync_day
+        UNION ALL
+        SELECT
+            agent_id,
+            role_id,
+            CASE WHEN is_next THEN day.next_day_no ELSE day.day_no END,
+            change
+        FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL;
+        SET CONSTRAINTS agent_role_build_change_indexes IMMEDIATE;
+        RETURN;
+    END IF;
+
+    INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
+    SELECT changed.agent_id, changed.role_id, changed.day_no, changed.change FROM (
+        SELECT agent_id, role_id, day.day_no, 'assigned' AS change
+        FROM stg_agent_roles WHERE day.is_first AND sync_day = day.sync_day
+        UNION ALL
+        SELECT
+            agent_id,
+            role_id,
+            CASE WHEN is_next THEN day.next_day_no ELSE day.day_no END,
+            change
+        FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL
+    ) AS changed
+    -- In the order of the key, whose index grows page by page then, however large it is.
+    ORDER BY changed.agent_id, changed.role_id
+    ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
+    WHERE known.change <> excluded.change;
+END $$;
 
 -- The mapping is to follow all changes of a day that is new, and of one that was observed at
 -- another time, which reaches it through all that began or ended on the day.

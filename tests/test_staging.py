@@ -26,7 +26,7 @@ from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import LostRows, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
-from tests.worlds import dump_for_several_tasks
+from tests.worlds import dump_for_several_tasks, with_bulk
 
 
 def _land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
@@ -307,8 +307,10 @@ def test_a_publication_that_fails_at_its_last_statement_leaves_every_table_as_be
     assert [table for table in TABLES if after[table] == before[table]] == ["agent_role_mapping"]
 
 
-def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("bulk", ["on", "off"])
+def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline, bulk: str) -> None:
     versions = [[*range(2_000), None], [*range(500, 3_000), "x", "y"]]
+    pipeline = replace(pipeline, database=with_bulk(pipeline.database, bulk))
     with connect(pipeline.database):
         pass  # creates the schema
     seen: Counter[Any] = Counter()
