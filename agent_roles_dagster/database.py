@@ -48,6 +48,24 @@ SESSION = """
         ('transaction_timeout', '0')
     ) AS wanted (name, setting) ON known.name = wanted.name
 """
+# What a run may take of the server's memory to sort, hash, and build indexes, never less than it
+# would without this: shares of shared_buffers, which is a share itself of what the server has, or
+# of the setting agent_roles.memory.
+_MEMORY = """
+    SELECT pg_catalog.set_config(
+        known.name,
+        greatest(known.setting::BIGINT, least(memory.bytes / share.part / 1024, 2097151))::TEXT,
+        FALSE
+    )
+    FROM (VALUES ('work_mem', 8), ('maintenance_work_mem', 2)) AS share (name, part)
+    INNER JOIN pg_catalog.pg_settings AS known ON share.name = known.name
+    CROSS JOIN LATERAL pg_catalog.pg_size_bytes(
+        coalesce(
+            nullif(pg_catalog.current_setting('agent_roles.memory', TRUE), ''),
+            pg_catalog.current_setting('shared_buffers')
+        )
+    ) AS memory (bytes)
+"""
 
 
 class NotReachable(psycopg.OperationalError):
@@ -93,6 +111,7 @@ def connect(url: str) -> Iterator[Connection]:
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.read_only = False
             connection.execute(SESSION.encode())
+            connection.execute(_MEMORY.encode())
             _require_place(connection)
             _require_version(connection)
             yield connection

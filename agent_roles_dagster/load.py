@@ -235,6 +235,8 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
         counts = dict.fromkeys(COUNTS, 0)
         task = None
         with ArrowConnection(target.url) as connection:
+            # If a crash of the server loses it, it loses the whole run, which publishes later.
+            connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute(_lock(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
             for table in _tables_of(batches):
                 task = table["task"][0].as_py()

@@ -474,3 +474,21 @@ def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: P
         """
     )
     assert others == []
+
+
+def test_a_run_takes_a_share_of_the_servers_memory_and_no_less_than_it_is_given(
+    pipeline: Pipeline,
+) -> None:
+    sizes = "SELECT pg_size_bytes(current_setting('work_mem')) AS sort,"
+    sizes += " pg_size_bytes(current_setting('maintenance_work_mem')) AS build,"
+    sizes += " pg_size_bytes(current_setting('shared_buffers')) AS buffers"
+    with connect(pipeline.database) as connection:
+        found = connection.execute(sizes.encode()).fetchone()
+        assert found is not None
+        assert found["sort"] == max(4 << 20, found["buffers"] // 8)
+        assert found["build"] == max(64 << 20, found["buffers"] // 2)
+    for setting, sort in (("agent_roles.memory%3D2GB", 256), ("work_mem%3D3GB", 3072)):
+        with connect(f"{pipeline.database}&options=-c{setting}") as connection:
+            found = connection.execute(sizes.encode()).fetchone()
+            assert found is not None
+            assert found["sort"] == sort << 20
