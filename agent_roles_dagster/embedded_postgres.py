@@ -52,7 +52,7 @@ _INITDB = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
     "--no-instructions",
-    # For bulk loads, durability kept. In postgresql.conf, so that they can be tuned there. With this
+    # For bulk loads, durability kept. In postgresql.conf, so that they can be tuned there. At this
     # level, which is for servers without replicas, an index that is built is written to its file,
     # and not to the log as well.
     "--set=wal_level=minimal",
