@@ -18,6 +18,8 @@ from agent_roles_dagster.database import (
     connect,
     days_schema,
     lock_tables,
+    one,
+    rows_of_file,
     run_file,
     staging_turn,
 )
@@ -54,6 +56,15 @@ _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
 _PHASES = ("waiting", "starting the engine", "reading and loading", "publishing")
+
+# Whether rows of the day are going to be others, or are of a version that took no fingerprint.
+_IS_CHANGED = """
+    SELECT EXISTS (SELECT FROM agent_roles_load_rows)
+        OR EXISTS (SELECT FROM agent_roles_load_delta WHERE NOT is_next AND (stage OR unstage))
+        OR NOT EXISTS (
+            SELECT FROM agent_role_sync_days WHERE sync_day = %s AND fingerprint IS NOT NULL
+        )
+"""
 
 
 class Held(Exception):
@@ -416,9 +427,21 @@ def _publish(
     )
     run_file(connection, "021_publish_errors")
     if held is None:
+        is_changed = one(connection, _IS_CHANGED, (staged.sync_day,))
         run_file(connection, "022_publish_day")
+        if is_changed:
+            _record_fingerprint(connection, staged.sync_day)
     drop_used_tables(connection, target)
     return held
+
+
+def _record_fingerprint(connection: Connection, sync_day: str) -> None:
+    """Not in one statement: several processes take part in a sum only where nothing is written."""
+    [found] = rows_of_file(connection, "025_fingerprint", sync_day=sync_day)
+    connection.execute(
+        "UPDATE agent_role_sync_days SET fingerprint = %s WHERE sync_day = %s",
+        (found["fingerprint"], sync_day),
+    )
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

@@ -121,6 +121,7 @@ BEGIN
             ALTER TABLE agent_role_sync_days ADD COLUMN error_raw_rows BIGINT;
             UPDATE agent_role_sync_days SET error_raw_rows = raw_rows;
         END IF;
+        ALTER TABLE agent_role_sync_days ADD COLUMN IF NOT EXISTS fingerprint NUMERIC;
     END IF;
     -- It had pairs only.
     IF pg_catalog.to_regclass('agent_role_pending') IS NOT NULL THEN
@@ -198,6 +199,7 @@ CREATE TABLE IF NOT EXISTS agent_role_sync_days (
     invalid_rows BIGINT,
     assigned BIGINT,
     removed BIGINT,
+    fingerprint NUMERIC,
     error_rows BIGINT,
     error_raw_rows BIGINT,
     staged_at TIMESTAMP,
@@ -220,6 +222,8 @@ COMMENT ON COLUMN agent_role_sync_days.content IS
 'The files that were read: name, SHA-256, number of records and of raw rows of each.';
 COMMENT ON COLUMN agent_role_sync_days.valid_pairs IS
 'Distinct valid pairs, those with the status removed included.';
+COMMENT ON COLUMN agent_role_sync_days.fingerprint IS
+'The sum of the hashes of the pairs that were staged, assigned or removed, each once.';
 COMMENT ON COLUMN agent_role_sync_days.error_rows IS
 'Rows in agent_role_pipeline_errors: those of the last readable run, which may have been held.';
 COMMENT ON COLUMN agent_role_sync_days.error_raw_rows IS
@@ -524,7 +528,8 @@ DECLARE
 BEGIN
     LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
     IF
-        EXISTS (SELECT FROM agent_role_mapping)
+        -- By the index, also where much was deleted.
+        (SELECT pg_catalog.min(agent_id) FROM agent_role_mapping) IS NOT NULL
         OR NOT agent_role_is_bulk(
             pg_catalog.pg_relation_size('agent_role_changes') / 60::BIGINT, 'agent_role_mapping'
         )

@@ -275,11 +275,17 @@ WHERE
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day
-SET removed = next_day.removed + change.removals
+SET
+    removed = next_day.removed + change.removals,
+    fingerprint = next_day.fingerprint + change.fingerprint
 FROM agent_roles_load_day AS day
 CROSS JOIN (
-    SELECT count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals
+    SELECT
+        count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals,
+        coalesce(sum(agent_role_pair_hash(agent_id, role_id)) FILTER (WHERE stage), 0)
+        - coalesce(sum(agent_role_pair_hash(agent_id, role_id)) FILTER (WHERE unstage), 0)
+            AS fingerprint
     FROM agent_roles_load_delta
     WHERE is_next
 ) AS change
-WHERE next_day.sync_day = day.next_day AND change.removals <> 0;
+WHERE next_day.sync_day = day.next_day AND (change.removals, change.fingerprint) <> (0, 0);
