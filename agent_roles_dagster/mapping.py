@@ -74,10 +74,11 @@ def apply_day(
         connection.execute("BEGIN")  # which the file's own COMMIT ends
         lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+        filled = one(connection, "SELECT agent_role_fill_mapping()")
         counts = run_file(connection, "012_upsert_agent_roles")
-        _begin, _path, _lock, written, deleted, _days, followed, _commit = counts
-        if followed:
-            # The planner takes the table's size for the number of pairs that there are to follow.
+        _begin, _path, _lock, _no_scan, _plan, written, deleted, _days, followed, _commit = counts
+        if filled or followed:
+            # What the next run finds here it reads from end to end.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         if keep_days:
             _prune(connection, sync_day, keep_days, landed)
@@ -86,7 +87,7 @@ def apply_day(
             "SELECT assigned + removed AS n FROM agent_role_sync_days WHERE sync_day = %s",
             (sync_day,),
         )
-    return Applied(written, deleted, day_rows)
+    return Applied(filled + written, deleted, day_rows)
 
 
 def _prune(connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]) -> None:

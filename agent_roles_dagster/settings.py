@@ -161,12 +161,17 @@ class Settings:
 
     @property
     def engine_memory(self) -> int:
-        """Bytes that Sail's pool may take: of the container's memory, or the machine's."""
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        for file in _CONTAINER_LIMITS:
-            if file.is_file() and (limit := file.read_text().strip()).isdigit():
-                total = min(total, int(limit))
-        return int(total * self.memory_share)
+        """Bytes that Sail's pool may take."""
+        return int(memory() * self.memory_share)
+
+
+def memory() -> int:
+    """Bytes of the container's memory, or the machine's."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in _CONTAINER_LIMITS:
+        if file.is_file() and (limit := file.read_text().strip()).isdigit():
+            total = min(total, int(limit))
+    return total
 
 
 def _web_address(env: Mapping[str, str], name: str) -> str | None:

@@ -18,6 +18,8 @@ from agent_roles_dagster.database import (
     connect,
     days_schema,
     lock_tables,
+    one,
+    rows_of_file,
     run_file,
     staging_turn,
 )
@@ -54,6 +56,15 @@ _BYTES_PER_PARTITION = 4 << 20
 _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
 _PHASES = ("waiting", "starting the engine", "reading and loading", "publishing")
+
+# Whether rows of the day are going to be others, or are of a version that took no fingerprint.
+_IS_CHANGED = """
+    SELECT EXISTS (SELECT FROM agent_roles_load_rows)
+        OR EXISTS (SELECT FROM agent_roles_load_delta WHERE NOT is_next AND (stage OR unstage))
+        OR NOT EXISTS (
+            SELECT FROM agent_role_sync_days WHERE sync_day = %s AND fingerprint IS NOT NULL
+        )
+"""
 
 
 class Held(Exception):
@@ -150,6 +161,10 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
+    def is_first(self) -> bool:
+        """Whether the day has neither an earlier version nor a pair of a day before it."""
+        return self.old is None and (self.previous is None or not self.previous["assigned"])
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -197,7 +212,7 @@ def stage_day(
                 neighbours.require_kept(sync_day)
                 now = datetime.now(UTC).replace(tzinfo=None)
                 schema, token = days_schema(connection), uuid.uuid4().hex[:12]
-                target = Load(url, schema, token, sync_day, loaded_at=now)
+                target = Load(url, schema, token, sync_day, now, neighbours.is_first())
                 create_load_tables(target)
                 with engine() as started:
                     marks.append(time.monotonic())
@@ -388,12 +403,12 @@ def _publish(
     connection.execute(
         """
         INSERT INTO agent_roles_load_day (
-            sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
+            sync_day, day_no, next_day, next_day_no, is_first, digest, files, content, observed_at,
             records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
             loaded_at, run_id, accepted_reason, held_reason
         ) VALUES (
-            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
-            %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
+            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(is_first)s, %(digest)s,
+            %(files)s, %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
             %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
             %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
         )
@@ -403,6 +418,7 @@ def _publish(
             "day_no": day_number(staged.sync_day),
             "next_day": following,
             "next_day_no": None if following is None else day_number(following),
+            "is_first": target.is_first,
             "loaded_at": target.loaded_at,
             "run_id": run_id,
             "accepted_reason": accept_removals if reason else None,
@@ -411,9 +427,21 @@ def _publish(
     )
     run_file(connection, "021_publish_errors")
     if held is None:
+        is_changed = one(connection, _IS_CHANGED, (staged.sync_day,))
         run_file(connection, "022_publish_day")
+        if is_changed:
+            _record_fingerprint(connection, staged.sync_day)
     drop_used_tables(connection, target)
     return held
+
+
+def _record_fingerprint(connection: Connection, sync_day: str) -> None:
+    """Not in one statement: several processes take part in a sum only where nothing is written."""
+    [found] = rows_of_file(connection, "025_fingerprint", sync_day=sync_day)
+    connection.execute(
+        "UPDATE agent_role_sync_days SET fingerprint = %s WHERE sync_day = %s",
+        (found["fingerprint"], sync_day),
+    )
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

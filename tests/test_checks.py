@@ -148,6 +148,24 @@ def test_a_damaged_staged_day_fails_its_check_and_is_not_applied(
     assert all(result.passed for result in check_results(result).values())
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE stg_agent_roles SET agent_id = 1 WHERE (agent_id, sync_day) = (2, 'day2')",
+        "UPDATE stg_agent_roles SET agent_id = 1 WHERE (agent_id, sync_day) = (3, 'day2')",
+        "UPDATE stg_agent_roles SET agent_id = 1 WHERE agent_id = 2",
+    ],
+)
+def test_a_pair_in_the_place_of_another_one_is_found_although_the_numbers_fit(
+    two_days: Pipeline, check_results: CheckResults, damage_after_staging: Damage, damage: str
+) -> None:
+    damage_after_staging(two_days, damage)
+    results = check_results(two_days.run("day2"))
+    assert not results["no_pair_twice"].passed
+    shown = [record.data for record in results["no_pair_twice"].metadata["sample"].records]
+    assert {(row["agent_id"], row["role_id"]) for row in shown} == {("1", "10")}
+
+
 def test_a_late_day_leaves_the_next_one_sound(
     two_days: Pipeline, check_results: CheckResults
 ) -> None:
