@@ -81,7 +81,10 @@ def _lines(
     day: str, event: dg.DagsterEvent, assets: Mapping[str | None, list[str]]
 ) -> Iterator[str]:
     data = event.event_specific_data
-    if isinstance(data, dg.AssetCheckEvaluation) and not data.passed:
+    if isinstance(data, dg.AssetCheckEvaluation):
+        # The step that refuses a day has a line of its own.
+        if data.passed or data.asset_check_key == checks.MAY_BE_STAGED.key:
+            return
         kind = "warning" if data.severity == dg.AssetCheckSeverity.WARN else "error"
         text = data.description or _DESCRIPTIONS.get(data.asset_check_key, "")
         numbers = ", ".join(
@@ -91,7 +94,7 @@ def _lines(
         )
         asset = data.asset_key.to_user_string()
         yield (
-            f"{day}: the check {data.check_name} of {asset} failed ({kind})."
+            f"{data.partition or day}: the check {data.check_name} of {asset} failed ({kind})."
             f" What it expects: {text} Found: {numbers or 'see the check'}."
         )
     elif isinstance(data, StepFailureData):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
@@ -29,6 +30,7 @@ from agent_roles_dagster.notices import (
     what_went_wrong,
 )
 from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.reports import said
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
@@ -190,12 +192,30 @@ def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
 
 def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     entries = instance.all_logs(run.dagster_run.run_id, of_type=READ)
-    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    events = [
+        entry.dagster_event
+        for entry in entries
+        if entry.dagster_event and not _is_known(instance, run, entry.dagster_event)
+    ]
     lines = what_went_wrong(_day(run), events)
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
         # Dagster starts it again; only if that was the last time, its death is news.
         lines = [line for line in lines if not line.endswith(DIED)]
     return lines
+
+
+def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEvent) -> bool:
+    """Whether it is a check's result for another day that was the same before the run."""
+    now = event.event_specific_data
+    if not isinstance(now, dg.AssetCheckEvaluation) or now.partition in (None, _day(run)):
+        return False
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        now.asset_check_key, _RUNS_AT_ONCE, partition_filter=PartitionKeyFilter(key=now.partition)
+    )
+    runs = [record.run_id for record in records]
+    at = runs.index(event_run) if (event_run := run.dagster_run.run_id) in runs else len(runs)
+    before = next((record.evaluation for record in records[at + 1 :] if record.evaluation), None)
+    return isinstance(before, dg.AssetCheckEvaluation) and said(before) == said(now)
 
 
 def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:

@@ -61,11 +61,13 @@ class Held(Exception):
 
     Attributes:
         day: what staging it would have come to.
+        sample: some of the removals.
     """
 
-    def __init__(self, text: str, day: "StagedDay") -> None:
+    def __init__(self, text: str, day: "StagedDay", sample: list[str]) -> None:
         super().__init__(text)
         self.day = day
+        self.sample = sample
 
 
 class Pruned(Exception):
@@ -222,9 +224,20 @@ def stage_day(
                 drop_load_tables(connection, target)
         raise
     if held is not None:
-        raise Held(held, staged)
+        raise held
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
+
+
+def record_unreadable(url: str, sync_day: str, run_id: str, reason: str) -> None:
+    """Put on record that the day is no snapshot, when, and which run found it; nothing else."""
+    about = {"sync_day": sync_day, "day_no": day_number(sync_day), "run_id": run_id}
+    with connect(url) as connection, connection.transaction():
+        for name, value in {**about, "reason": reason}.items():
+            connection.execute(
+                "SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", str(value))
+            )
+        run_file(connection, "025_record_unreadable")
 
 
 def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
@@ -369,7 +382,7 @@ def _publish(
     run_id: str,
     accept_removals: str | None,
     say: Callable[[str], None],
-) -> str | None:
+) -> Held | None:
     """Publish the loaded day in the turn's transaction; or its errors only, and say why."""
     reason = why_held(
         settings.guard,
@@ -380,7 +393,8 @@ def _publish(
     )
     held = None
     if reason and not accept_removals:
-        held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
+        sample = removal_sample(connection, target, _SAMPLE)
+        held = Held(_held_text(staged, reason, sample), staged, sample)
     following = neighbours.next["sync_day"] if neighbours.next else None
     wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
     lock_tables(connection, on_wait=lambda: say(wait))
@@ -406,7 +420,7 @@ def _publish(
             "loaded_at": target.loaded_at,
             "run_id": run_id,
             "accepted_reason": accept_removals if reason else None,
-            "held_reason": held,
+            "held_reason": None if held is None else str(held),
         },
     )
     run_file(connection, "021_publish_errors")

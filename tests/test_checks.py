@@ -65,6 +65,7 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
     results = check_results(two_days.results[-1])
     assert {name for name, result in results.items() if not result.passed} == set()
     assert set(results) == {
+        "day_may_be_staged",
         "agent_id_is_not_null",
         "role_id_is_not_null",
         "status_is_not_null",

@@ -127,6 +127,25 @@ def test_a_check_that_fails_without_failing_the_run_is_told(
     assert hook.texts[0] in capfd.readouterr().err, "and in the log"
 
 
+def test_a_warning_about_another_day_is_told_if_the_run_brought_it_about(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    def run(day: str, agents: list[int | None]) -> list[str]:
+        hook.texts.clear()
+        files: dict[str, object] = {"roles.json": [{"id": 10, "agents": agents}]}
+        files["_manifest.json"] = {"observed_at": f"2026-01-0{day[-1]}T06:00:00Z"}
+        pipeline.write(day, {name: json.dumps(content) for name, content in files.items()})
+        assert pipeline.run(day).success
+        ticks.tick()
+        told = [line for text in hook.texts for line in text.splitlines()[:-1]]
+        return [line.partition(" of ")[0] for line in told]
+
+    run("day1", [1])
+    assert run("day3", [1, None]) == ["day3: the check no_invalid_rows"]
+    # Beside a row of day3 that was refused, one is missing now. That row was told of already.
+    assert run("day2", [1, 2]) == ["day3: the check no_removals_beside_invalid_records"]
+
+
 def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sentence(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from tests.dagster_ui import DagsterUi, browser_page, chromium, dagster_dev  # n
 from tests.test_sample import SAMPLE  # noqa: E402
 
 STAGING_CHECKS = {
+    "day_may_be_staged",
     "agent_id_is_not_null",
     "role_id_is_not_null",
     "status_is_not_null",
@@ -58,6 +59,27 @@ def test_landed_days_are_materialised_and_checked_in_the_browser(
 
         shutil.copytree(landing / "day3", landing / "day4")
         ui.wait_until_offered(["day1", "day2", "day3", "day4"])
+
+        (landing / "day5").mkdir()
+        (landing / "day5" / "roles.json").write_text("[]")
+        ui.wait_until_offered(["day1", "day2", "day3", "day4", "day5"])
+        ui.materialise("day5", "Failure")
+        assert_one_check_is_red_and_says_why(ui)
+
+
+def assert_one_check_is_red_and_says_why(ui: DagsterUi) -> None:
+    """Day 5 is held. Nothing else is wrong with it, so no other check fails."""
+    failed = [
+        name
+        for asset in ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
+        for name, status in ui.check_statuses(asset).items()
+        if status != "Succeeded"
+    ]
+    assert failed == ["day_may_be_staged"]
+    shown = ui.open_check("stg_agent_roles", "day_may_be_staged", "day5").inner_text()
+    assert "\nFailed\n" in shown
+    assert "outcome\nheld\n" in shown
+    assert "day5 is held: it has no records at all" in shown
 
 
 def assert_checks_show_each_day(ui: DagsterUi) -> None:
