@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 from dagster_pyspark import LazyPySparkResource
+from pydantic import Field
 
 from agent_roles_dagster import checks, reports
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
@@ -37,6 +38,7 @@ from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_d
 from agent_roles_dagster.summary import mapping_preview
 from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
 
+Refusal = Event | dg.AssetObservation
 GROUP = "agent_roles"
 OWNERS = ["team:access-reviews"]
 # Of a staged day, what its log record has as fields, for whoever reads logs by machine.
@@ -100,7 +102,7 @@ landed_dump = dg.AssetSpec(
 @retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
-) -> Iterator[dg.MaterializeResult[None] | Event]:
+) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Fails with the outcome "unreadable" if the day is no snapshot."""
     landing = agent_roles.settings().landing
     sync_day = context.partition_key
@@ -135,15 +137,51 @@ def raw_roles(
     )
 
 
+ACCEPT = "accept_held_day"
+
+
+class Acceptance(dg.Config):
+    """Why removals beyond the guard's limits are right, and who says so."""
+
+    day: str = Field(description="The held day, e.g. day4: the same as the run's partition.")
+    reason: str = Field(description="Why the removals are right, e.g. the tenant was closed.")
+    approver: str = Field(description="Who approved it: a name, an address or a ticket.")
+
+
 class StageConfig(dg.Config):
-    """Run config of `stage_agent_roles`.
+    """Run config of `stage_agent_roles`."""
 
-    Attributes:
-        accept_removals: why removals beyond the guard's limits are right; lets this one run
-            through, and is kept with the day.
-    """
+    accept_removals: str | None = Field(
+        default=None,
+        description="Why removals beyond the guard's limits are right. It lets this one run"
+        " through, and is kept with the day.",
+    )
+    accept: Acceptance | None = Field(
+        default=None, description="The same with an approver, as the job accept_held_day asks."
+    )
 
-    accept_removals: str | None = None
+    def accepted(self, job: str, sync_day: str) -> tuple[str | None, str | None]:
+        """The reason and the approver, None where nothing is accepted.
+
+        Raises:
+            dg.Failure: the acceptance is of another day, or lacks something.
+        """
+        if self.accept is None and job != ACCEPT:
+            return (self.accept_removals or "").strip() or None, None
+        given = self.accept or Acceptance(day=sync_day, reason="", approver="")
+        reason, approver = given.reason.strip(), given.approver.strip()
+        needed = {"the reason": reason, "the approver": approver}
+        wrong = [f"{name} is empty" for name, text in needed.items() if not text]
+        if given.day.strip() != sync_day:
+            wrong.insert(0, f"it is of {given.day!r}, and the run's partition is {sync_day!r}")
+        if wrong:
+            raise dg.Failure(
+                f"{sync_day} is not accepted: {' and '.join(wrong)}. Nothing was changed in any"
+                f" table. Run the job {ACCEPT} again with the day, the reason and the approver.",
+                {"outcome": "not accepted"},
+                allow_retries=False,
+            )
+        return reason, approver
 
 
 @dg.multi_asset(
@@ -197,11 +235,16 @@ def stage_agent_roles(
     config: StageConfig,
     agent_roles: AgentRolesResource,
     pyspark: LazyPySparkResource,
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.AssetObservation | Event]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
     """Fails, with the outcome that says why, if the day must not be staged."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
     url = agent_roles.database_url()
+    try:
+        reason, approver = config.accepted(context.job_name, sync_day)
+    except dg.Failure:
+        yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
+        raise
     try:
         staged = stage_day(
             settings,
@@ -210,7 +253,8 @@ def stage_agent_roles(
             sync_day,
             sealed=_sealed_digest(context),
             run_id=context.run_id,
-            accept_removals=(config.accept_removals or "").strip() or None,
+            accept_removals=reason,
+            approver=approver,
             say=context.log.info,
         )
     except Held as error:
@@ -336,7 +380,7 @@ def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:
 
 def _held(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, error: Held
-) -> Iterator[dg.AssetObservation | Event]:
+) -> Iterator[Refusal]:
     """What is said of a day that is held: of its own check, and of what its errors change."""
     day = error.day
     about: dict[str, Any] = {
@@ -347,14 +391,8 @@ def _held(
         **{name.replace("_", " "): getattr(day, name) for name in reports.COUNTS},
         "observed at": day.observed_at.isoformat(),
     }
-    # A failed run materialises nothing, and what is observed is in the plots of events, too.
-    yield dg.AssetObservation(
-        "stg_agent_roles", partition=day.sync_day, metadata={"why held": str(error), **about}
-    )
     if error.sample:
-        about["sample of the removals"] = dg.MetadataValue.md(
-            "\n".join(f"- {pair}" for pair in error.sample)
-        )
+        about["sample of the removals"] = "; ".join(error.sample)
     with connect(agent_roles.database_url()) as connection:
         others = [
             *reports.renewed(context, connection, day.sync_day, checks.ERRORS),
@@ -366,7 +404,7 @@ def _held(
 
 def _unreadable(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, error: Exception
-) -> Iterator[Event]:
+) -> Iterator[Refusal]:
     text = (
         f"{error}. Nothing was changed in any table. Land the whole dump again and materialise"
         " the day."
@@ -384,15 +422,19 @@ def _refused(
     outcome: str,
     text: str,
     about: Mapping[str, Any] | None = None,
-) -> Iterator[Event]:
+) -> Iterator[Refusal]:
     """The day's own check fails, and the run; what else it would have checked is as it is found."""
     metadata = {"outcome": outcome, **(about or {})}
+    explained = {"why, and what to do": text, **metadata}
+    # A failed run materialises nothing. What is observed is among the day's events, and in the
+    # plots of events, too.
+    yield dg.AssetObservation(checks.STAGED, partition=context.partition_key, metadata=explained)
     yield dg.AssetCheckEvaluation(
         asset_key=checks.STAGED,
         check_name=MAY_BE_STAGED.name,
         passed=False,
         description=text,
-        metadata={"why, and what to do": text, **metadata},
+        metadata=explained,
         partition=context.partition_key,
     )
     yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])

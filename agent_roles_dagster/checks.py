@@ -11,15 +11,18 @@ from typing import Any
 import dagster as dg
 
 from agent_roles_dagster.database import Connection, connect, one, rows_of_file
+from agent_roles_dagster.guard import unusual
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
+from agent_roles_dagster.settings import Settings
 
 STAGED, ERRORS, MAPPING = map(
     dg.AssetKey, ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
 )
 MAX_INVALID_SHARE = 0.20
 SUSPECT = "no_removals_beside_invalid_records"
+USUAL = "changes_are_usual"
 _SHOWN = 20
 
 # Check's name, column of sql/031_check_staging.sql that counts offenders, what it means.
@@ -78,6 +81,13 @@ MAY_BE_STAGED = _spec(
             "No role lost agents on a day when records of that role were invalid: that may be"
             " damage in the dump, not removals.",
         ),
+        _spec(
+            "stg_agent_roles",
+            USUAL,
+            "The day does not newly assign far more pairs than the day before had, and where that"
+            " had few, not more than half of them are gone. A warning; a day is held beyond other"
+            " limits.",
+        ),
     ],
 )
 @retried_if_lost
@@ -92,7 +102,7 @@ def check_stg_agent_roles(
 
 def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
     """What the checks on stg_agent_roles find for the day."""
-    names = [*(name for name, _, _ in _STAGING_RULES), "conservation", SUSPECT]
+    names = [*(name for name, _, _ in _STAGING_RULES), "conservation", SUSPECT, USUAL]
     known = rows_of_file(connection, "040_shown_day", sync_day=day)
     if not known or not known[0]["is_staged"]:
         return [_nothing(name, f"{day} is not staged") for name in names]
@@ -120,7 +130,31 @@ def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
                 **({"sample": _table(suspects)} if suspects else {}),
             },
         ),
+        _usual(known[0]),
     ]
+
+
+def _usual(known: Mapping[str, Any]) -> dg.AssetCheckResult:
+    previous = known["previous_assigned"]
+    newly = known["assigned"] - previous + known["removed"]
+    found: list[str] = []
+    if known["previous_day"]:
+        found = unusual(
+            Settings.from_env().guard, newly=newly, previous=previous, removals=known["removed"]
+        )
+    return dg.AssetCheckResult(
+        check_name=USUAL,
+        asset_key="stg_agent_roles",
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{known['sync_day']}: {'; '.join(found)}." if found else None,
+        metadata={
+            "previous day": known["previous_day"] or "none",
+            "assigned on the previous day": previous,
+            "newly assigned": newly,
+            "removed": known["removed"],
+        },
+    )
 
 
 def _nothing(name: str, why: str) -> dg.AssetCheckResult:

@@ -86,16 +86,17 @@ def _lines(
         if data.passed or data.asset_check_key == checks.MAY_BE_STAGED.key:
             return
         kind = "warning" if data.severity == dg.AssetCheckSeverity.WARN else "error"
-        text = data.description or _DESCRIPTIONS.get(data.asset_check_key, "")
+        text = _DESCRIPTIONS.get(data.asset_check_key, "")
         numbers = ", ".join(
             f"{name}: {value.value}"
             for name, value in data.metadata.items()
             if isinstance(value, dg.IntMetadataValue)
         )
         asset = data.asset_key.to_user_string()
+        found = (data.description or numbers or "see the check").removesuffix(".")
         yield (
             f"{data.partition or day}: the check {data.check_name} of {asset} failed ({kind})."
-            f" What it expects: {text} Found: {numbers or 'see the check'}."
+            f" What it expects: {text} Found: {found}."
         )
     elif isinstance(data, StepFailureData):
         what = ", ".join(assets.get(event.step_key) or [str(event.step_key)])

@@ -33,11 +33,16 @@ class Guard:
         min_removals: and
         max_removed_share: a day that would remove at least this many pairs, and more than this
             share (0 to 1) of the previous day's, is held.
+        min_grants: and
+        max_granted_share: a day that newly assigns at least this many pairs, and more than this
+            share of the previous day's assignments, is warned of.
     """
 
     min_previous: int = 10
     min_removals: int = 100
     max_removed_share: float = 0.20
+    min_grants: int = 100
+    max_granted_share: float = 0.20
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Settings:
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_PREVIOUS", Guard.min_previous, least=1)),
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_REMOVALS", Guard.min_removals, least=1)),
                 _number(env, "AGENT_ROLES_HOLD_SHARE", Guard.max_removed_share, least=0, most=1),
+                int(_number(env, "AGENT_ROLES_WARN_MIN_GRANTS", Guard.min_grants, least=1)),
+                _number(env, "AGENT_ROLES_WARN_GRANT_SHARE", Guard.max_granted_share, least=0),
             ),
             keep_days=int(_number(env, "AGENT_ROLES_KEEP_DAYS", 0, least=0)),
             settle_seconds=_number(env, "AGENT_ROLES_SETTLE_SECONDS", 60.0, least=0),

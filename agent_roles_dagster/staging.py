@@ -167,6 +167,7 @@ def stage_day(
     sealed: str | None,
     run_id: str,
     accept_removals: str | None,
+    approver: str | None = None,
     say: Callable[[str], None],
 ) -> StagedDay:
     """Stage the day that landed, and correct what the next staged day says about removals.
@@ -175,6 +176,7 @@ def stage_day(
         engine: enters the engine, once there is something to compute.
         sealed: content digest of the dump that is meant, None for whatever is there.
         accept_removals: why the removals are right although the guard would hold the day.
+        approver: who says so.
         say: takes a line for the user.
 
     Raises:
@@ -214,6 +216,7 @@ def stage_day(
                     target,
                     run_id,
                     accept_removals,
+                    approver,
                     say,
                 )
     except BaseException:
@@ -381,6 +384,7 @@ def _publish(
     target: Load,
     run_id: str,
     accept_removals: str | None,
+    approver: str | None,
     say: Callable[[str], None],
 ) -> Held | None:
     """Publish the loaded day in the turn's transaction; or its errors only, and say why."""
@@ -425,9 +429,36 @@ def _publish(
     )
     run_file(connection, "021_publish_errors")
     if held is None:
+        if reason:
+            _record_acceptance(
+                connection, staged.sync_day, accept_removals, approver, reason, run_id
+            )
         run_file(connection, "022_publish_day")
+        connection.execute(
+            "UPDATE agent_role_sync_days"
+            " SET accepted_by = NULL, accepted_run = NULL, accepted_what = NULL"
+            " WHERE sync_day = %s AND accepted_reason IS NULL AND accepted_run IS NOT NULL",
+            (staged.sync_day,),
+        )
     drop_used_tables(connection, target)
     return held
+
+
+def _record_acceptance(
+    connection: Connection, day: str, reason: str | None, approver: str | None, what: str, run: str
+) -> None:
+    """Who accepted what in which run, unless that is known; before the reason is published."""
+    connection.execute(
+        """
+        UPDATE agent_role_sync_days
+        SET accepted_by = %(approver)s, accepted_run = %(run)s, accepted_what = %(what)s
+        WHERE
+            sync_day = %(day)s
+            AND (accepted_reason, accepted_by, accepted_what)
+            IS DISTINCT FROM (%(reason)s, %(approver)s, %(what)s)
+        """,
+        {"day": day, "reason": reason, "approver": approver, "what": what, "run": run},
+    )
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
@@ -436,6 +467,7 @@ def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
         f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before;"
         f" of its rows only those refused were recorded ({staged.invalid_rows:,}). If a page is"
         " missing, land the whole dump again and materialise the day. If the removals are right,"
-        ' materialise it with the run config accept_removals: "<reason>" of the op'
+        " run the job accept_held_day for the day, which asks why and who says so, or"
+        ' materialise it with the run config accept_removals: "..." of the op'
         " stage_agent_roles."
     )

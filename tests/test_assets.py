@@ -95,7 +95,9 @@ def test_a_held_day_shows_in_the_plots_of_its_asset(pipeline: Pipeline) -> None:
         "day1": [12, 12, 0, 0, 0],
         "day2": [None, None, None, 1, 12],
     }
-    assert shown["day2"]["why held"].startswith("day2 is held: it has no assignment left")
+    assert shown["day2"]["why, and what to do"].startswith(
+        "day2 is held: it has no assignment left"
+    )
 
 
 def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline) -> None:

@@ -73,6 +73,7 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
         "no_pair_twice",
         "conservation",
         "no_removals_beside_invalid_records",
+        "changes_are_usual",
         "no_invalid_rows",
         "assigned_pairs_are_the_newest_days",
         "times_fit_status",
@@ -218,6 +219,25 @@ def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
     found = check_results(result)["no_removals_beside_invalid_records"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["removals"].value == 1
+
+
+def test_grants_beyond_the_days_before_are_a_warning_by_the_settings_limits(
+    two_days: Pipeline, check_results: CheckResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_WARN_MIN_GRANTS", "4")
+    monkeypatch.setenv("AGENT_ROLES_WARN_GRANT_SHARE", "1.5")
+    for new, passed in ((4, True), (5, False)):
+        agents = [1, 2, *range(10, 10 + new)]
+        _land(two_days, "day3", [{"id": 10, "agents": agents}, *DAY2[1:]], "2026-01-03T06:00:00Z")
+        result = two_days.run("day3")
+        assert result.success
+        found = check_results(result)["changes_are_usual"]
+        assert (found.passed, found.severity) == (passed, dg.AssetCheckSeverity.WARN)
+        assert found.metadata["newly assigned"].value == new
+    assert found.description == (
+        "day3: it newly assigns 5 pairs, where the previous day had 3 assignments (warned from 4"
+        " and more than 150% on)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_refused_day_reddens_one_check_which_says_why(
     if outcome == "held":
         shown = {name: value.value for name, value in said.metadata.items()}
         assert shown["removals held"] == shown["assigned on the previous day"] == 12
-        assert shown["sample of the removals"].startswith("- agent 0, role 10\n")
+        assert shown["sample of the removals"].startswith("agent 0, role 10; ")
         assert "accept" in shown["why, and what to do"]
 
 
@@ -203,6 +203,113 @@ def test_that_the_database_is_gone_does_not_hide_that_a_day_is_unreadable(
     assert pipeline.outcome(pipeline.run("day1")) == "unreadable"
 
 
+def run_to_accept(pipeline: Pipeline, day: str, /, **accept: str) -> dg.ExecuteInProcessResult:
+    """Run the job for the day as the launchpad does, with what somebody filled in there."""
+    job = defs.resolve_job_def("accept_held_day")
+    assert job.partitioned_config is not None
+    config: Any = job.partitioned_config.get_run_config_for_partition_key(day)
+    to_fill_in = config["ops"]["stage_agent_roles"]["config"]["accept"]
+    assert to_fill_in == {"day": day, "reason": "", "approver": ""}
+    pipeline.instance.add_dynamic_partitions("sync_day", [day])
+    return job.execute_in_process(
+        instance=pipeline.instance,
+        partition_key=day,
+        run_config={"ops": {"stage_agent_roles": {"config": {"accept": {**to_fill_in, **accept}}}}},
+        raise_on_error=False,
+    )
+
+
+ACCEPTED = (
+    "SELECT accepted_reason, accepted_by, accepted_run, accepted_what FROM agent_role_sync_days"
+    " WHERE sync_day = 'day2'"
+)
+WHAT = "it has no assignment left, and the previous day had 12"
+
+
+@pytest.fixture
+def held(pipeline: Pipeline) -> Pipeline:
+    land(pipeline, "day1", [*range(12)])
+    assert pipeline.run("day1").success
+    land(pipeline, "day2", ["x"])
+    assert pipeline.outcome(pipeline.run("day2")) == "held"
+    return pipeline
+
+
+def test_a_held_day_is_accepted_with_a_reason_and_an_approver_which_are_shown(
+    held: Pipeline,
+) -> None:
+    result = run_to_accept(held, "day2", reason=" closed, see 4711 ", approver="A. Turing")
+    assert result.success
+    evidence = ("closed, see 4711", "A. Turing", result.run_id, WHAT)
+    assert held.rows(ACCEPTED) == [evidence]
+    shown = newest_metadata(held, "stg_agent_roles", "day2")
+    assert shown is not None
+    assert shown["accepted"] == (
+        "| Accepted |  |\n| --- | --- |\n"
+        "| Reason | `closed, see 4711` |\n"
+        f"| Approver | `A. Turing` |\n| Run | `{result.run_id}` |\n| What was accepted |"
+        f" `{WHAT}` |"
+    )
+    judged = newest_results(held, "day2")[REFUSED].evaluation
+    assert judged is not None
+    assert judged.metadata["accepted"].value == shown["accepted"]
+
+    # The same again is no other acceptance; another reason is.
+    assert run_to_accept(held, "day2", reason="closed, see 4711", approver="A. Turing").success
+    assert held.rows(ACCEPTED) == [evidence]
+    again = run_to_accept(held, "day2", reason="closed", approver="A. Turing")
+    assert held.rows(ACCEPTED) == [("closed", "A. Turing", again.run_id, WHAT)]
+
+    # A dump that needs no acceptance has none.
+    land(held, "day2", [*range(11)])
+    assert held.run("day2").success
+    assert held.rows(ACCEPTED) == [(None, None, None, None)]
+    shown = newest_metadata(held, "stg_agent_roles", "day2")
+    assert shown is not None
+    assert "accepted" not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"approver": "A. Turing"}, "the reason is empty"),
+        ({"reason": "closed", "approver": " "}, "the approver is empty"),
+        ({}, "the reason is empty and the approver is empty"),
+        (
+            {"reason": "closed", "approver": "A. Turing", "day": "day1"},
+            "it is of 'day1', and the run's partition is 'day2'",
+        ),
+    ],
+)
+def test_an_acceptance_that_lacks_something_is_none(
+    held: Pipeline, given: dict[str, str], why: str
+) -> None:
+    result = run_to_accept(held, "day2", **given)
+    failures = [
+        event.step_failure_data.user_failure_data
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE
+    ]
+    assert [failure.description for failure in failures if failure] == [
+        f"day2 is not accepted: {why}. Nothing was changed in any table. Run the job"
+        " accept_held_day again with the day, the reason and the approver."
+    ]
+    assert held.rows(ACCEPTED) == [(None, None, None, None)]
+    assert newest_metadata(held, "stg_agent_roles", "day2") is None
+
+
+def test_what_the_launchpad_asks_for_is_required_and_described() -> None:
+    job = defs.resolve_job_def("accept_held_day")
+    fields = job.get_node_named("stage_agent_roles").definition.config_schema.config_type.fields  # type: ignore[union-attr]
+    asked = fields["accept"].config_type.inner_type.fields
+    assert {name: field.is_required for name, field in asked.items()} == {
+        "day": True,
+        "reason": True,
+        "approver": True,
+    }
+    assert all(field.description for field in asked.values())
+
+
 # The order in which the interface lists metadata is not looked at: it may differ.
 METADATA = """
     SELECT
@@ -268,6 +375,7 @@ def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -
     }
     waiting = "SELECT FROM agent_role_sync_days WHERE staged_at IS NOT NULL AND applied_at IS NULL"
     is_all_applied = not pipeline.rows(waiting)
+    assigned_on = {"none": 0} | {day: assigned for day, assigned, *_ in known}
     for day, assigned, removed, newly, rows, before, raw, invalid, errors, observed in known:
         shown = newest_metadata(pipeline, "stg_agent_roles", day)
         assert shown is not None
@@ -301,6 +409,7 @@ def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -
             *({REFUSED} if day in refused else ()),
             *({"no_invalid_rows"} if errors else ()),
             *({"no_removals_beside_invalid_records"} if suspects else ()),
+            *({"changes_are_usual"} if removed * 2 > assigned_on[before] else ()),
             *({"observed_at_rises"} if "observed_at_rises" in results and day in slips else ()),
         }, day
         assert results["no_invalid_rows"]["invalid rows"] == errors

@@ -15,6 +15,8 @@ NUMBERS = {
     "AGENT_ROLES_HOLD_MIN_PREVIOUS": 1,
     "AGENT_ROLES_HOLD_MIN_REMOVALS": 1,
     "AGENT_ROLES_HOLD_SHARE": 0,
+    "AGENT_ROLES_WARN_MIN_GRANTS": 1,
+    "AGENT_ROLES_WARN_GRANT_SHARE": 0,
     "AGENT_ROLES_KEEP_DAYS": 0,
     "AGENT_ROLES_SETTLE_SECONDS": 0,
     "AGENT_ROLES_FRESH_HOURS": 0,
@@ -22,6 +24,7 @@ NUMBERS = {
 FRACTIONS = {
     "AGENT_ROLES_MEMORY_SHARE",
     "AGENT_ROLES_HOLD_SHARE",
+    "AGENT_ROLES_WARN_GRANT_SHARE",
     "AGENT_ROLES_SETTLE_SECONDS",
     "AGENT_ROLES_FRESH_HOURS",
 }
@@ -29,7 +32,7 @@ FRACTIONS = {
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_env({})
-    assert settings.guard == Guard(10, 100, 0.20)
+    assert settings.guard == Guard(10, 100, 0.20, 100, 0.20)
     assert settings.connections == 8
     assert settings.keep_days == 0
     assert settings.database_url is None
@@ -59,6 +62,8 @@ def test_every_setting_can_be_given() -> None:
             "AGENT_ROLES_HOLD_MIN_PREVIOUS": "5",
             "AGENT_ROLES_HOLD_MIN_REMOVALS": "7",
             "AGENT_ROLES_HOLD_SHARE": "0.35",
+            "AGENT_ROLES_WARN_MIN_GRANTS": "50",
+            "AGENT_ROLES_WARN_GRANT_SHARE": "1.5",
             "AGENT_ROLES_KEEP_DAYS": "30",
             "AGENT_ROLES_SETTLE_SECONDS": "2.5",
             "AGENT_ROLES_AUTOMATION": "on",
@@ -74,7 +79,7 @@ def test_every_setting_can_be_given() -> None:
         spark_conf={},
         memory_share=0.25,
         connections=3,
-        guard=Guard(5, 7, 0.35),
+        guard=Guard(5, 7, 0.35, 50, 1.5),
         keep_days=30,
         settle_seconds=2.5,
         automation=True,
