@@ -116,7 +116,8 @@ def raw_roles(
     except NotRead as error:
         raise _not_read(error) from None
     context.log.info(
-        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes",
+        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes under"
+        f" {shown(landing)}/{sync_day}",
         extra={"sync_day": sync_day, "files": len(dump.files), "bytes": dump.size},
     )
     yield dg.MaterializeResult(

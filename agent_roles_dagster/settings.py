@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,28 @@ _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+_OURS = "AGENT_ROLES_"
 _SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
+# Those of the tests begin with the second.
+_ANY = (_SPARK_CONF, "AGENT_ROLES_TEST_")
+NAMES = (
+    "AGENT_ROLES_AUTOMATION",
+    "AGENT_ROLES_CONNECTIONS",
+    "AGENT_ROLES_DATABASE_URL",
+    "AGENT_ROLES_FRESH_HOURS",
+    "AGENT_ROLES_HOLD_MIN_PREVIOUS",
+    "AGENT_ROLES_HOLD_MIN_REMOVALS",
+    "AGENT_ROLES_HOLD_SHARE",
+    "AGENT_ROLES_HOME",
+    "AGENT_ROLES_KEEP_DAYS",
+    "AGENT_ROLES_LANDING",
+    "AGENT_ROLES_MEMORY_SHARE",
+    "AGENT_ROLES_SETTLE_SECONDS",
+    "AGENT_ROLES_SPARK_MASTER",
+    "AGENT_ROLES_WARN_GRANT_SHARE",
+    "AGENT_ROLES_WARN_MIN_GRANTS",
+    "AGENT_ROLES_WEBHOOK_URL",
+)
 
 
 class InvalidSetting(ValueError):
@@ -86,9 +108,11 @@ class Settings:
         """The settings that the environment variables in `env` give.
 
         Raises:
-            InvalidSetting: a value is not of its kind, or out of its range, or a cluster's
-                tasks could not reach the database.
+            InvalidSetting: there is no such setting, a value is not of its kind, or out of its
+                range, the sample would go into somebody's database, or a cluster's tasks could not
+                reach it.
         """
+        _require_known(env)
         home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
         settings = cls(
             landing=env.get("AGENT_ROLES_LANDING") or str(_SAMPLE),
@@ -116,6 +140,12 @@ class Settings:
             webhook_url=_web_address(env, "AGENT_ROLES_WEBHOOK_URL"),
             fresh_hours=_number(env, "AGENT_ROLES_FRESH_HOURS", 36.0, least=0),
         )
+        if settings.database_url and not env.get("AGENT_ROLES_LANDING"):
+            raise InvalidSetting(
+                "AGENT_ROLES_DATABASE_URL is set, but AGENT_ROLES_LANDING is not: the sample that"
+                " comes with the package would be loaded into that database. Set"
+                " AGENT_ROLES_LANDING to the folder or the URI where the dumps land"
+            )
         if not (settings.is_sail or settings.is_jvm or settings.is_connect):
             raise InvalidSetting(
                 "AGENT_ROLES_SPARK_MASTER: sail, sc://host:port, or one of Apache Spark's masters"
@@ -164,6 +194,14 @@ class Settings:
             if file.is_file() and (limit := file.read_text().strip()).isdigit():
                 total = min(total, int(limit))
         return int(total * self.memory_share)
+
+
+def _require_known(env: Mapping[str, str]) -> None:
+    """Refuse a name that nothing reads, as whoever set it thinks that something does."""
+    for name in sorted(env):
+        if name.startswith(_OURS) and name not in NAMES and not name.startswith(_ANY):
+            (nearest,) = get_close_matches(name, NAMES, n=1, cutoff=0)
+            raise InvalidSetting(f"{name}: there is no such setting. The nearest is {nearest}")
 
 
 def _web_address(env: Mapping[str, str], name: str) -> str | None:

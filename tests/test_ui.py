@@ -25,8 +25,10 @@ STAGING_CHECKS = {
 SUSPECT = "no_removals_beside_invalid_records"
 
 
+# As text, it is looked for only if this test is to run, and before any fixture starts a server.
 @pytest.mark.skipif(
-    chromium() is None, reason="there is no Chromium here: install one, or set CHROMIUM to its path"
+    "chromium() is None",
+    reason="there is no Chromium here: install one, or set CHROMIUM to its path",
 )
 @pytest.mark.timeout(1800)
 def test_landed_days_are_materialised_and_checked_in_the_browser(
