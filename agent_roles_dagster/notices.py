@@ -54,7 +54,23 @@ _OURS = tuple(
         _begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, NotRead, Refused, Unreadable)
     )
 )
-DIED = "the run failed outside its steps; its log has more."
+DIED = (
+    "the run's process is gone: it was killed, or its machine ran out of memory or went down. Each"
+    " table is as before or as after. Materialise the day again."
+)
+_AGAIN = " No table has half of the day. Materialise the day again once"
+# Errors of PostgreSQL's that somebody can do something about, by psycopg's names for them.
+_OF_POSTGRES = {
+    "DiskFull": f"PostgreSQL has no space left on its disk.{_AGAIN} there is some.",
+    "InsufficientPrivilege": "PostgreSQL does not allow what the run needs; the run's log says of"
+    " which table. Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql with psql,"
+    " as after every update, and the day is materialised again.",
+    "OutOfMemory": f"PostgreSQL has no memory left.{_AGAIN} it has.",
+    **dict.fromkeys(
+        ("AdminShutdown", "CannotConnectNow", "CrashShutdown", "OperationalError"),
+        f"the connection to PostgreSQL was lost, several times.{_AGAIN} the server is back.",
+    ),
+}
 _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
 
 
@@ -117,7 +133,9 @@ def _failure(what: str, data: StepFailureData) -> Iterator[str]:
         yield f"{what}: {error.message.removeprefix(ours).strip()}"
     # The checks have lines of their own.
     elif error is None or not error.message.startswith(_OF_CHECKS):
-        yield f"{what}: {error.cls_name if error else 'no reason given'}; the run's log has more."
+        name = (error.cls_name if error else None) or "no reason given"
+        other = f"{name}; the run's log has more."
+        yield f"{what}: {_OF_POSTGRES.get(name, other)}"
 
 
 def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
@@ -139,15 +157,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, text: str) -> None:
+def post(url: str, text: str, link: str | None = None) -> None:
     """Post a notice to a webhook, as the JSON that chat services take: {"text": ...}.
+
+    Args:
+        link: an address of our own, which follows the text as it is.
 
     Raises:
         NotDelivered: it can't be reached, or answers with an error.
     """
     # Cut where no escape is cut through.
     shown = re.sub(r"&[^;]*\Z", "", in_chat(text)[:_MOST])
-    body = json.dumps({"text": shown}).encode()
+    body = json.dumps({"text": f"{shown}\n{link}" if link else shown}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE):

@@ -127,10 +127,10 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     said = ""
     until = time.monotonic() + _SECONDS
     try:
-        for text, after in _news(context.instance, state, settings.fresh_hours):
+        for text, run_id, after in _news(context.instance, state, settings.fresh_hours):
             if text:
                 if settings.webhook_url:
-                    post(settings.webhook_url, text)
+                    post(settings.webhook_url, text, _link(settings.ui_url, run_id))
                 context.log.warning(text)
                 told += 1
             state.update(after)
@@ -149,17 +149,18 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 def _news(
     instance: dg.DagsterInstance, state: dict[str, Any], fresh_hours: float
-) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """Each notice, or None, with what the state is to hold once it has been told."""
+) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
+    """Each notice, or None, its run, and what the state is to hold once it has been told."""
     for kind in _ENDS:
         if kind.value not in state:  # What happened before the first tick is old.
             newest = instance.fetch_run_status_changes(kind, limit=1).records
-            yield None, {kind.value: newest[0].storage_id if newest else 0}
+            yield None, None, {kind.value: newest[0].storage_id if newest else 0}
         ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
         for record in instance.fetch_run_status_changes(
             ended, limit=_RUNS_AT_ONCE, ascending=True
         ).records:
-            yield _of_run(instance, record.run_id), {kind.value: record.storage_id}
+            text = _of_run(instance, record.run_id)
+            yield text, record.run_id, {kind.value: record.storage_id}
     # Anybody may register a partition, under any name.
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     known = sorted(days, key=day_number)
@@ -172,10 +173,14 @@ def _news(
         is_new = len(known) > before["days"] or (
             last and before["newest"] and day_number(last) > day_number(before["newest"])
         )
-        yield None, now | ({"since": time.time(), "overdue": False} if is_new else {})
+        yield None, None, now | ({"since": time.time(), "overdue": False} if is_new else {})
     waited = timedelta(seconds=time.time() - state["since"])
     if not state["overdue"] and (text := overdue(last, waited, fresh_hours)):
-        yield text, {"overdue": True}
+        yield text, None, {"overdue": True}
+
+
+def _link(ui_url: str | None, run_id: str | None) -> str | None:
+    return f"{ui_url.rstrip('/')}/runs/{run_id}" if ui_url and run_id else None
 
 
 def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:

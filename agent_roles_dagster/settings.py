@@ -36,6 +36,7 @@ NAMES = (
     "AGENT_ROLES_MEMORY_SHARE",
     "AGENT_ROLES_SETTLE_SECONDS",
     "AGENT_ROLES_SPARK_MASTER",
+    "AGENT_ROLES_UI_URL",
     "AGENT_ROLES_WARN_GRANT_SHARE",
     "AGENT_ROLES_WARN_MIN_GRANTS",
     "AGENT_ROLES_WEBHOOK_URL",
@@ -86,6 +87,7 @@ class Settings:
             its folder has changed for so long.
         automation: whether landed days are run without anybody asking, unless switched in the UI.
         webhook_url: where notices are posted; None means nowhere but the log.
+        ui_url: where the web interface is, for links to runs; None means no links.
         fresh_hours: a notice is given when no newer day has landed for so long; 0 means never.
     """
 
@@ -102,6 +104,7 @@ class Settings:
     automation: bool
     webhook_url: str | None = field(repr=False)  # its path is a secret
     fresh_hours: float
+    ui_url: str | None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -139,6 +142,7 @@ class Settings:
             automation=_switch(env, "AGENT_ROLES_AUTOMATION"),
             webhook_url=_web_address(env, "AGENT_ROLES_WEBHOOK_URL"),
             fresh_hours=_number(env, "AGENT_ROLES_FRESH_HOURS", 36.0, least=0),
+            ui_url=_web_address(env, "AGENT_ROLES_UI_URL"),
         )
         if settings.database_url and not env.get("AGENT_ROLES_LANDING"):
             raise InvalidSetting(

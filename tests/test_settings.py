@@ -70,6 +70,7 @@ def test_every_setting_can_be_given() -> None:
             "AGENT_ROLES_AUTOMATION": "on",
             "AGENT_ROLES_WEBHOOK_URL": "https://hooks.example/T0/secret",
             "AGENT_ROLES_FRESH_HOURS": "30",
+            "AGENT_ROLES_UI_URL": "https://dagster.example.org",
         }
     )
     assert settings == Settings(
@@ -86,6 +87,7 @@ def test_every_setting_can_be_given() -> None:
         automation=True,
         webhook_url="https://hooks.example/T0/secret",
         fresh_hours=30,
+        ui_url="https://dagster.example.org",
     )
     assert "secret" not in repr(settings)
 
