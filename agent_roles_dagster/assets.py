@@ -127,8 +127,8 @@ def raw_roles(
             "files": len(dump.files),
             "bytes": dump.size,
             "digest": digest,
-            "observed_at": (dump.observed_at or dump.modified_at).isoformat(),
-            "observed_at is from": "the manifest" if dump.observed_at else "the files' times",
+            "observed at": f"{dump.observed_at or dump.modified_at:{reports.TIME}} UTC",
+            "observed at is from": "the manifest" if dump.observed_at else "the files' times",
             "names and sizes": dg.MetadataValue.md(
                 "\n".join(
                     f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:50]
@@ -295,7 +295,10 @@ def stage_agent_roles(
     )
     yield dg.MaterializeResult(asset_key="agent_role_pipeline_errors", metadata=of_the_errors)
     yield may_be_staged
-    yield from others
+    for event in others:
+        if isinstance(event, dg.AssetCheckEvaluation) and not event.passed:
+            context.log.warning(f"{event.partition}: {checks.finding(event)}")
+        yield event
 
 
 @dg.asset(
@@ -390,7 +393,7 @@ def _held(
         "assigned by this dump": day.assigned,
         "removals held": day.removed,
         **{name.replace("_", " "): getattr(day, name) for name in reports.COUNTS},
-        "observed at": day.observed_at.isoformat(),
+        "observed at": f"{day.observed_at:{reports.TIME}} UTC",
     }
     if error.sample:
         about["sample of the removals"] = "; ".join(error.sample)

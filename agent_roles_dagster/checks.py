@@ -97,7 +97,17 @@ def check_stg_agent_roles(
     """One pass over the day's staged rows; a second one only to show offenders."""
     with connect(agent_roles.database_url()) as connection:
         results = of_staging(connection, context.partition_key)
-    yield from results
+    yield from _told(context, results)
+
+
+def _told(
+    context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult]
+) -> Sequence[dg.AssetCheckResult]:
+    """The results, of which those that failed are in the log, too: Dagster does not log them."""
+    for result in results:
+        if not result.passed:
+            context.log.warning(f"{context.partition_key}: {finding(result)}")
+    return results
 
 
 def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
@@ -230,7 +240,7 @@ def check_agent_role_pipeline_errors(
     """Counts the day's errors by rule."""
     with connect(agent_roles.database_url()) as connection:
         results = of_errors(connection, context.partition_key)
-    yield from results
+    yield from _told(context, results)
 
 
 def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
@@ -294,7 +304,7 @@ def check_agent_role_mapping(
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
         results = [*of_mapping(connection), *of_times(connection, context.partition_key)]
-    yield from results
+    yield from _told(context, results)
 
 
 def of_mapping(connection: Connection) -> list[dg.AssetCheckResult]:
@@ -350,3 +360,32 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
         ],
         schema=dg.TableSchema([dg.TableColumn(key) for key in rows[0]]),
     )
+
+
+def finding(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> str:
+    """A sentence about a check that failed: what it expects, and what it found."""
+    assert result.asset_key
+    assert result.check_name
+    kind = "warning" if result.severity == dg.AssetCheckSeverity.WARN else "error"
+    numbers = ", ".join(
+        f"{name}: {value.value}"
+        for name, value in result.metadata.items()
+        if isinstance(value, dg.IntMetadataValue)
+    )
+    found = (result.description or numbers or "see the check").removesuffix(".")
+    expected = _DESCRIPTIONS.get(dg.AssetCheckKey(result.asset_key, result.check_name), "")
+    return (
+        f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({kind})."
+        f" What it expects: {expected} Found: {found}."
+    )
+
+
+_DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
+    spec.key: spec.description or ""
+    for definition in (
+        check_stg_agent_roles,
+        check_agent_role_pipeline_errors,
+        check_agent_role_mapping,
+    )
+    for spec in definition.check_specs
+}

@@ -32,15 +32,6 @@ READ = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     dg.DagsterEventType.RUN_FAILURE,
 }
-_DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
-    spec.key: spec.description or ""
-    for definition in (
-        checks.check_stg_agent_roles,
-        checks.check_agent_role_pipeline_errors,
-        checks.check_agent_role_mapping,
-    )
-    for spec in definition.check_specs
-}
 
 
 def _begin(error: type[Exception]) -> str:
@@ -101,19 +92,7 @@ def _lines(
         # The step that refuses a day has a line of its own.
         if data.passed or data.asset_check_key == checks.MAY_BE_STAGED.key:
             return
-        kind = "warning" if data.severity == dg.AssetCheckSeverity.WARN else "error"
-        text = _DESCRIPTIONS.get(data.asset_check_key, "")
-        numbers = ", ".join(
-            f"{name}: {value.value}"
-            for name, value in data.metadata.items()
-            if isinstance(value, dg.IntMetadataValue)
-        )
-        asset = data.asset_key.to_user_string()
-        found = (data.description or numbers or "see the check").removesuffix(".")
-        yield (
-            f"{data.partition or day}: the check {data.check_name} of {asset} failed ({kind})."
-            f" What it expects: {text} Found: {found}."
-        )
+        yield f"{data.partition or day}: {checks.finding(data)}"
     elif isinstance(data, StepFailureData):
         what = ", ".join(assets.get(event.step_key) or [str(event.step_key)])
         yield from _failure(f"{day}: {what} failed", data)

@@ -38,7 +38,7 @@ def of_staged(connection: Connection, day: str, *, is_applied_next: bool = False
     if not (known["is_applied"] or is_applied_next):
         explained["preview"] = dg.MetadataValue.md(mapping_preview(connection))
     if known["pruned_at"]:
-        explained["snapshot pruned at"] = f"{known['pruned_at']:%Y-%m-%d %H:%M} UTC"
+        explained["snapshot pruned at"] = f"{known['pruned_at']:{TIME}} UTC"
     if known["previous_day"]:
         explained["changes in SQL"] = in_psql(
             "SELECT * FROM agent_role_changes_between('{before}', '{day}')",
@@ -56,11 +56,12 @@ def of_staged(connection: Connection, day: str, *, is_applied_next: bool = False
         "removals held": 0,
         **{name.replace("_", " "): known[name] for name in COUNTS},
         "previous day": known["previous_day"] or "none",
-        "observed at": known["observed_at"].isoformat(),
+        "observed at": f"{known['observed_at']:{TIME}} UTC",
         "rows in SQL": in_psql("SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=day),
     }
 
 
+TIME = "%Y-%m-%d %H:%M:%S"
 COUNTS = ("records", "raw_rows", "valid_pairs", "duplicates", "invalid_rows")
 
 

@@ -211,11 +211,17 @@ def test_each_check_shows_its_own_offenders(
 
 
 def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
-    two_days: Pipeline, check_results: CheckResults
+    two_days: Pipeline, check_results: CheckResults, capfd: pytest.CaptureFixture[str]
 ) -> None:
     _land(two_days, "day3", [{"id": 10, "agents": [1, "?"]}, *DAY2[1:]], "2026-01-03T06:00:00Z")
     result = two_days.run("day3")
     assert result.success
+    assert (
+        "WARNING - __ASSET_JOB - " + result.run_id + " - check_stg_agent_roles - day3: the check"
+        " no_removals_beside_invalid_records of stg_agent_roles failed (warning). What it expects:"
+        " No role lost agents on a day when records of that role were invalid: that may be damage"
+        " in the dump, not removals. Found: roles: 1, removals: 1.\n"
+    ) in capfd.readouterr().err, "the terminal, too"
     found = check_results(result)["no_removals_beside_invalid_records"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["removals"].value == 1

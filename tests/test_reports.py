@@ -381,7 +381,16 @@ def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -
         assert shown is not None
         names = ("assigned", "removed", "newly assigned", "dagster/partition_row_count")
         names += ("previous day", "raw rows", "invalid rows", "observed at")
-        expected = [assigned, removed, newly, rows, before, raw, invalid, observed.isoformat()]
+        expected = [
+            assigned,
+            removed,
+            newly,
+            rows,
+            before,
+            raw,
+            invalid,
+            f"{observed:%Y-%m-%d %H:%M:%S} UTC",
+        ]
         assert [shown[name] for name in names] == expected, day
         versus = f" since {before}." if before != "none" else "; no day before it is staged."
         assert shown["summary"].startswith(
