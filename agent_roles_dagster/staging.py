@@ -72,11 +72,13 @@ class Held(Exception):
 
     Attributes:
         day: what staging it would have come to.
+        sample: some of the removals.
     """
 
-    def __init__(self, text: str, day: "StagedDay") -> None:
+    def __init__(self, text: str, day: "StagedDay", sample: list[str]) -> None:
         super().__init__(text)
         self.day = day
+        self.sample = sample
 
 
 class Pruned(Exception):
@@ -180,6 +182,7 @@ def stage_day(
     sealed: str | None,
     run_id: str,
     accept_removals: str | None,
+    approver: str | None = None,
     say: Callable[[str], None],
 ) -> StagedDay:
     """Stage the day that landed, and correct what the next staged day says about removals.
@@ -188,6 +191,7 @@ def stage_day(
         engine: enters the engine, once there is something to compute.
         sealed: content digest of the dump that is meant, None for whatever is there.
         accept_removals: why the removals are right although the guard would hold the day.
+        approver: who says so.
         say: takes a line for the user.
 
     Raises:
@@ -227,6 +231,7 @@ def stage_day(
                     target,
                     run_id,
                     accept_removals,
+                    approver,
                     say,
                 )
     except BaseException:
@@ -237,9 +242,20 @@ def stage_day(
                 drop_load_tables(connection, target)
         raise
     if held is not None:
-        raise Held(held, staged)
+        raise held
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
+
+
+def record_unreadable(url: str, sync_day: str, run_id: str, reason: str) -> None:
+    """Put on record that the day is no snapshot, when, and which run found it; nothing else."""
+    about = {"sync_day": sync_day, "day_no": day_number(sync_day), "run_id": run_id}
+    with connect(url) as connection, connection.transaction():
+        for name, value in {**about, "reason": reason}.items():
+            connection.execute(
+                "SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", str(value))
+            )
+        run_file(connection, "025_record_unreadable")
 
 
 def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
@@ -383,8 +399,9 @@ def _publish(
     target: Load,
     run_id: str,
     accept_removals: str | None,
+    approver: str | None,
     say: Callable[[str], None],
-) -> str | None:
+) -> Held | None:
     """Publish the loaded day in the turn's transaction; or its errors only, and say why."""
     reason = why_held(
         settings.guard,
@@ -395,7 +412,8 @@ def _publish(
     )
     held = None
     if reason and not accept_removals:
-        held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
+        sample = removal_sample(connection, target, _SAMPLE)
+        held = Held(_held_text(staged, reason, sample), staged, sample)
     following = neighbours.next["sync_day"] if neighbours.next else None
     wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
     lock_tables(connection, on_wait=lambda: say(wait))
@@ -422,13 +440,23 @@ def _publish(
             "loaded_at": target.loaded_at,
             "run_id": run_id,
             "accepted_reason": accept_removals if reason else None,
-            "held_reason": held,
+            "held_reason": None if held is None else str(held),
         },
     )
     run_file(connection, "021_publish_errors")
     if held is None:
         is_changed = one(connection, _IS_CHANGED, (staged.sync_day,))
+        if reason:
+            _record_acceptance(
+                connection, staged.sync_day, accept_removals, approver, reason, run_id
+            )
         run_file(connection, "022_publish_day")
+        connection.execute(
+            "UPDATE agent_role_sync_days"
+            " SET accepted_by = NULL, accepted_run = NULL, accepted_what = NULL"
+            " WHERE sync_day = %s AND accepted_reason IS NULL AND accepted_run IS NOT NULL",
+            (staged.sync_day,),
+        )
         if is_changed:
             _record_fingerprint(connection, staged.sync_day)
     drop_used_tables(connection, target)
@@ -444,12 +472,30 @@ def _record_fingerprint(connection: Connection, sync_day: str) -> None:
     )
 
 
+def _record_acceptance(
+    connection: Connection, day: str, reason: str | None, approver: str | None, what: str, run: str
+) -> None:
+    """Who accepted what in which run, unless that is known; before the reason is published."""
+    connection.execute(
+        """
+        UPDATE agent_role_sync_days
+        SET accepted_by = %(approver)s, accepted_run = %(run)s, accepted_what = %(what)s
+        WHERE
+            sync_day = %(day)s
+            AND (accepted_reason, accepted_by, accepted_what)
+            IS DISTINCT FROM (%(reason)s, %(approver)s, %(what)s)
+        """,
+        {"day": day, "reason": reason, "approver": approver, "what": what, "run": run},
+    )
+
+
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
     shown = f" Among them: {'; '.join(sample)}." if sample else ""
     return (
         f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before;"
         f" of its rows only those refused were recorded ({staged.invalid_rows:,}). If a page is"
         " missing, land the whole dump again and materialise the day. If the removals are right,"
-        ' materialise it with the run config accept_removals: "<reason>" of the op'
+        " run the job accept_held_day for the day, which asks why and who says so, or"
+        ' materialise it with the run config accept_removals: "..." of the op'
         " stage_agent_roles."
     )

@@ -118,6 +118,13 @@ BEGIN
     END IF;
     IF pg_catalog.to_regclass('agent_role_sync_days') IS NOT NULL THEN
         ALTER TABLE agent_role_sync_days ADD COLUMN IF NOT EXISTS content JSONB;
+        ALTER TABLE agent_role_sync_days
+        ADD COLUMN IF NOT EXISTS accepted_by TEXT,
+        ADD COLUMN IF NOT EXISTS accepted_run TEXT,
+        ADD COLUMN IF NOT EXISTS accepted_what TEXT,
+        ADD COLUMN IF NOT EXISTS unreadable_at TIMESTAMP,
+        ADD COLUMN IF NOT EXISTS unreadable_by TEXT,
+        ADD COLUMN IF NOT EXISTS unreadable_reason TEXT;
         IF NOT EXISTS (
             SELECT FROM pg_catalog.pg_attribute AS known
             WHERE
@@ -211,18 +218,25 @@ CREATE TABLE IF NOT EXISTS agent_role_sync_days (
     staged_at TIMESTAMP,
     staged_by TEXT,
     accepted_reason TEXT,
+    accepted_by TEXT,
+    accepted_run TEXT,
+    accepted_what TEXT,
     applied_at TIMESTAMP,
     applied_by TEXT,
     held_at TIMESTAMP,
     held_by TEXT,
     held_digest TEXT,
     held_reason TEXT,
+    unreadable_at TIMESTAMP,
+    unreadable_by TEXT,
+    unreadable_reason TEXT,
     pruned_at TIMESTAMP
 );
 
 COMMENT ON TABLE agent_role_sync_days IS
 'One row for each sync day: what was read, what it came to, when and by which Dagster run it was '
-'staged, applied, held or accepted. A day counts as staged while staged_at is set.';
+'staged, applied, held, accepted or found unreadable. '
+'A day counts as staged while staged_at is set.';
 COMMENT ON COLUMN agent_role_sync_days.day_no IS 'The number the day''s digits spell: its order.';
 COMMENT ON COLUMN agent_role_sync_days.content IS
 'The files that were read: name, SHA-256, number of records and of raw rows of each.';
@@ -234,6 +248,10 @@ COMMENT ON COLUMN agent_role_sync_days.error_rows IS
 'Rows in agent_role_pipeline_errors: those of the last readable run, which may have been held.';
 COMMENT ON COLUMN agent_role_sync_days.error_raw_rows IS
 'Raw rows of the run that error_rows are of; raw_rows are those of the run that staged the day.';
+COMMENT ON COLUMN agent_role_sync_days.accepted_by IS
+'Who approved what the day would otherwise be held for: accepted_what, in the run accepted_run.';
+COMMENT ON COLUMN agent_role_sync_days.unreadable_at IS
+'When the day was last found to be no snapshot, by which run and why. It changed nothing else.';
 COMMENT ON COLUMN agent_role_sync_days.pruned_at IS
 'When the day''s snapshot left staging, by the setting that bounds how many are kept.';
 

@@ -710,3 +710,31 @@ def test_a_gzip_that_is_cut_anywhere_is_never_whole(content: bytes, data: st.Dat
     cut = zipped[: data.draw(st.integers(0, len(zipped) - 1))]
     with pytest.raises(Unreadable, match=r"^a broken gzip file \(cut short\)$"):
         list(inflate(iter([cut] if cut else []), "a.json.gz"))
+
+
+def test_a_day_with_other_files_only_says_which(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    for names, only in (
+        ((), ""),
+        (("export.csv",), ", only export.csv"),
+        (("a.txt", "b.txt", "c.txt"), ", only a.txt, b.txt, c.txt and others"),
+    ):
+        for name in names:
+            (tmp_path / "day1" / name).write_text("agent,role")
+        with pytest.raises(Unreadable) as refused:
+            find_dump(str(tmp_path), "day1")
+        assert str(refused.value) == (
+            f"day1: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed{only}"
+        )
+
+
+def test_a_landing_folder_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "dump.json").write_text("[]")
+    for name, why in (("nowhere", "is not there"), ("dump.json", "is no folder")):
+        landing = str(tmp_path / name)
+        with pytest.raises(InvalidSyncDay) as refused:
+            require_landed(landing, "day1")
+        assert str(refused.value) == (
+            f"'day1' has not landed: there is no such folder; {EXPECTED}."
+            f" {landing}, which AGENT_ROLES_LANDING names, {why}"
+        )
