@@ -6,6 +6,7 @@ a small day's work.
 https://arrow.apache.org/adbc/current/python/api/adbc_driver_manager.html
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
@@ -37,17 +38,20 @@ class ArrowConnection:
     def __init__(self, url: str) -> None:
         self._database = adbc_driver_postgresql.connect(with_encoding(url))
         self._connection = AdbcConnection(self._database)
+        # Before the first statement, which may wait, too.
+        with _opening:
+            _open.add(self)
         self._connection.set_autocommit(False)
         self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
         for _ in self.read(SESSION):
             pass
-        _open.add(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _open.discard(self)
+        with _opening:
+            _open.discard(self)
         self._connection.close()
         self._database.close()
 
@@ -94,9 +98,13 @@ class ArrowConnection:
 
 
 _open: WeakSet[ArrowConnection] = WeakSet()
+# Tasks open and close theirs while another thread goes through them.
+_opening = threading.Lock()
 
 
 def cancel_all() -> None:
     """Cancel what PostgreSQL is doing for this process on these connections."""
-    for connection in list(_open):
+    with _opening:
+        connections = list(_open)
+    for connection in connections:
         connection.cancel()

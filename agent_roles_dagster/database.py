@@ -277,4 +277,6 @@ def _lock(connection: Connection, table: str, on_wait: Callable[[], None]) -> No
             connection.execute("SET LOCAL lock_timeout = 0")
     except psycopg.errors.LockNotAvailable:
         on_wait()
+        # Whatever somebody set in the session that a pooler gave.
+        connection.execute("SET LOCAL lock_timeout = 0")
         connection.execute(statement)

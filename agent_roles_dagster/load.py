@@ -101,9 +101,11 @@ def create_load_tables(load: Load) -> None:
 
 
 def drop_load_tables(connection: Connection, load: Load) -> None:
-    """Drop this run's tables, as far as they are there and nobody else holds them."""
-    connection.execute("SET lock_timeout = '2s'")  # The run may be being stopped.
-    _drop(connection, [load.table(name) for name in LOAD_TABLES])
+    """Drop those of this run's tables that are there, if nobody else holds one."""
+    with connection.transaction():
+        # The run may be being stopped. In the transaction only: a pooler keeps the session.
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        _drop(connection, [load.table(name) for name in LOAD_TABLES])
 
 
 def drop_used_tables(connection: Connection, load: Load) -> None:

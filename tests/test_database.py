@@ -5,6 +5,8 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,9 +14,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import trustme
+from adbc_driver_manager import Error
 
-from agent_roles_dagster.arrow_postgres import ArrowConnection
-from agent_roles_dagster.database import SESSION, connect, sql_file
+from agent_roles_dagster.arrow_postgres import ArrowConnection, cancel_all
+from agent_roles_dagster.database import SESSION, connect, lock_tables, sql_file
+from agent_roles_dagster.load import Load, drop_load_tables
 from agent_roles_dagster.settings import InvalidSetting
 from tests.conftest import Pipeline, empty_database, with_database
 from tests.tls_proxy import tls_proxy
@@ -458,6 +462,58 @@ def test_what_a_role_is_limited_to_does_not_end_a_run_that_waits(pipeline: Pipel
         assert [batch.column(0)[0].as_py() for batch in tasks.read(level)] == ["read committed"]
         tasks.commit()
     assert said == ["read committed,off,0,0,0,on,0,0"] * 3
+
+
+def _wait_for_a_waiter(watcher: psycopg.Connection[Any]) -> None:
+    for _ in range(300):
+        if watcher.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            return
+        time.sleep(0.1)
+    raise AssertionError("nobody waits")
+
+
+def test_no_wait_for_a_lock_is_left_limited_in_a_session_that_a_pooler_gives_on(
+    pipeline: Pipeline,
+) -> None:
+    with connect(pipeline.database) as connection:
+        load = Load(pipeline.database, "public_days", "0" * 12, "day1", datetime(2026, 1, 1))
+        drop_load_tables(connection, load)
+        assert connection.execute("SHOW lock_timeout").fetchone() == {"lock_timeout": "0"}
+        # As somebody else may have left it.
+        connection.execute("SET lock_timeout = '1ms'")
+        with (
+            psycopg.connect(pipeline.database) as holder,
+            psycopg.connect(pipeline.database, autocommit=True) as watcher,
+            ThreadPoolExecutor() as pool,
+        ):
+            holder.execute("LOCK TABLE agent_role_pending IN SHARE MODE")
+
+            def release() -> None:
+                _wait_for_a_waiter(watcher)
+                time.sleep(0.2)
+                holder.rollback()
+
+            with connection.transaction():
+                lock_tables(connection, on_wait=lambda: pool.submit(release) and None)
+            assert holder.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_a_connection_that_is_only_being_opened_is_cancelled_too(pipeline: Pipeline) -> None:
+    with (
+        psycopg.connect(pipeline.database) as holder,
+        psycopg.connect(pipeline.database, autocommit=True) as watcher,
+        ThreadPoolExecutor() as pool,
+    ):
+        # Its first query reads this.
+        holder.execute("LOCK TABLE pg_catalog.pg_settings IN ACCESS EXCLUSIVE MODE")
+        opened = pool.submit(ArrowConnection, pipeline.database)
+        try:
+            _wait_for_a_waiter(watcher)
+            cancel_all()
+            with pytest.raises(Error, match="canceling statement"):
+                opened.result(timeout=30)
+        finally:
+            holder.rollback()
 
 
 def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: Pipeline) -> None:
