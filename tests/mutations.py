@@ -374,8 +374,8 @@ MUTATIONS = (
     Mutation(
         "a held day is not staged",
         _STAGING,
-        '    if held is None:\n        is_changed',
-        '    if True:\n        is_changed',
+        "    if held is None:\n        is_changed",
+        "    if True:\n        is_changed",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
