@@ -165,7 +165,7 @@ MUTATIONS = (
     Mutation(
         "a server that refuses is not asked again",
         _PACKAGE + "retries.py",
-        "    except Refused:\n        raise\n",
+        "        except Refused:\n            raise\n",
         "",
         "tests/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
     ),

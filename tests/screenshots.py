@@ -67,7 +67,7 @@ def checks(ui: DagsterUi, page: Page) -> None:
 def summary(ui: DagsterUi, page: Page) -> None:
     """The partitions, one of them held, and what the page of another one says of its day."""
     ui.open("/assets/stg_agent_roles?view=partitions&partition=day2")
-    expect(page.get_by_text("Newly assigned")).to_be_visible()
+    expect(page.get_by_text("newly assigned").first).to_be_visible()
     expect(page.get_by_text("Failed (1)")).to_be_visible()
     _take(page, "summary")
 
