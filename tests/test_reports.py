@@ -219,6 +219,28 @@ def run_to_accept(pipeline: Pipeline, day: str, /, **accept: str) -> dg.ExecuteI
     )
 
 
+def test_a_day_whose_snapshot_was_pruned_shows_that(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_KEEP_DAYS", "1")
+    for day in ("day1", "day2", "day3"):
+        land(pipeline, day, [*range(12)])
+        assert pipeline.run(day).success
+    assert pipeline.rows("SELECT DISTINCT sync_day FROM stg_agent_roles ORDER BY 1") == [
+        ("day2",),
+        ("day3",),
+    ]
+    for day, rows in (("day1", 0), ("day2", 12)):
+        shown = newest_metadata(pipeline, "stg_agent_roles", day)
+        assert shown is not None
+        assert ("snapshot pruned at" in shown) == (rows == 0)
+        assert (shown["dagster/partition_row_count"], shown["assigned"]) == (rows, 12)
+        assert statuses(pipeline, day).keys() == {"SUCCEEDED"}
+    said = newest_results(pipeline, "day1")["no_pair_twice"].evaluation
+    assert said is not None
+    assert said.description == "There is nothing to check: the snapshot of day1 was pruned."
+
+
 ACCEPTED = (
     "SELECT accepted_reason, accepted_by, accepted_run, accepted_what FROM agent_role_sync_days"
     " WHERE sync_day = 'day2'"
