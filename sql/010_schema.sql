@@ -3,12 +3,32 @@
 -- earlier version, which it brings up to date.
 -- An administrator may run it where others could make functions and operators: hence pg_catalog
 -- before each function, and operators only on the types that they are made for.
--- Whoever could make something here before, and may not now, can't while the rest is done.
+-- First take away the right to create objects here. What was made earlier is looked for below.
 BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
+-- One process at a time. Whoever may only read can't take the table's lock. Anybody can take the
+-- other one, so it is for the time before the table is there.
+DO $$
+DECLARE
+    place TEXT := pg_catalog.current_schema();
+    known TEXT := pg_catalog.format('%I.agent_role_schema_version', place);
+BEGIN
+    IF pg_catalog.to_regclass(known) IS NULL THEN
+        PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
+    END IF;
+    -- Another process may have made it meanwhile, which to_regclass does not see at once.
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_class AS made
+        WHERE
+            made.relname = 'agent_role_schema_version'
+            AND made.relnamespace
+            = pg_catalog.to_regnamespace(pg_catalog.quote_ident(place))::OID
+    ) THEN
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', known);
+    END IF;
+END $$;
 
 DO $$
 DECLARE
@@ -32,7 +52,26 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
+-- Again, as it went with the transaction.
+DO $$
+DECLARE
+    place TEXT := pg_catalog.current_schema();
+    known TEXT := pg_catalog.format('%I.agent_role_schema_version', place);
+BEGIN
+    IF pg_catalog.to_regclass(known) IS NULL THEN
+        PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
+    END IF;
+    -- Another process may have made it meanwhile, which to_regclass does not see at once.
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_class AS made
+        WHERE
+            made.relname = 'agent_role_schema_version'
+            AND made.relnamespace
+            = pg_catalog.to_regnamespace(pg_catalog.quote_ident(place))::OID
+    ) THEN
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', known);
+    END IF;
+END $$;
 
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
@@ -87,6 +126,17 @@ BEGIN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
+    END IF;
+    -- Runs of the first one took turns by this lock, and know nothing of those of today.
+    IF
+        coalesce(version, 1) = 1
+        AND pg_catalog.to_regclass('agent_role_sync_days') IS NOT NULL
+        AND NOT pg_catalog.pg_try_advisory_xact_lock(
+            pg_catalog.hashtext(pg_catalog.concat('agent_roles staging ', place))
+        )
+    THEN
+        RAISE EXCEPTION 'a run of the earlier version is staging a day. No table was changed. '
+            'Let it end, end all services of that version, and run again';
     END IF;
     IF pg_catalog.to_regnamespace(pg_catalog.quote_ident(days)) IS NULL THEN
         EXECUTE pg_catalog.format('CREATE SCHEMA %I', days);

@@ -6,12 +6,13 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('agent_roles schema'));
-
 -- Whoever runs this may do much: nobody else's function may answer to a name in it.
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );
+
+-- As 010 does.
+LOCK TABLE agent_role_schema_version IN SHARE ROW EXCLUSIVE MODE;
 
 DO $$
 DECLARE

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,17 @@ def test_a_reader_sees_who_holds_what_and_changes_nothing(team: Pipeline) -> Non
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(refused.encode())
+
+
+def test_a_reader_holds_up_no_update(team: Pipeline) -> None:
+    impatient = replace(team, database=f"{team.database}&options=-clock_timeout%3D5s")
+    with psycopg.connect(team.database) as reader:
+        reader.execute("SET ROLE agent_roles_reader")
+        # What updates of earlier versions waited for, and all that a reader may read.
+        reader.execute("SELECT pg_advisory_lock(hashtext('agent_roles schema'))")
+        _update(impatient)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("LOCK TABLE agent_role_schema_version IN ACCESS SHARE MODE")
 
 
 def _text(result: Any) -> str:

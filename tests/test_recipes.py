@@ -18,8 +18,10 @@ from tests.worlds import tables, write_day
 CHECKOUT = Path(__file__).parent.parent
 
 
-def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: str) -> None:
+def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: str) -> str:
     """Do what the README's first block of shell lines says that has this text in it, in a folder.
+
+    Returns what it printed.
 
     Raises:
         subprocess.CalledProcessError: a line failed; its `stderr` says why.
@@ -29,7 +31,7 @@ def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: st
     if not (folder / "sql").exists():
         (folder / "sql").symlink_to(CHECKOUT / "sql")
     programs = f"{_wheel() / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(
+    return subprocess.run(
         # As if each was typed, but the first that fails ends it.
         ["/bin/bash", "-ec", lines],
         cwd=folder,
@@ -40,7 +42,7 @@ def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: st
         capture_output=True,
         check=True,
         text=True,
-    )
+    ).stdout
 
 
 @pytest.fixture
@@ -116,3 +118,22 @@ def test_a_day_that_later_ones_could_not_be_compared_without_is_not_taken_back(
         do("024_take_back_newest_day", tmp_path, ("day3", "day2"))
     assert "day1, the day before, was pruned" in refused.value.stderr
     assert len(pipeline.rows("SELECT FROM agent_role_sync_days")) == 2
+
+
+def test_whoever_holds_up_an_update_is_shown_and_ended(pipeline: Pipeline, tmp_path: Path) -> None:
+    with connect(pipeline.database):
+        pass
+    with (
+        psycopg.connect(pipeline.database) as reader,
+        psycopg.connect(pipeline.database, autocommit=True) as idle,
+    ):
+        reader.execute("SELECT FROM agent_role_mapping")
+        # Without a transaction that lasts.
+        idle.execute("SELECT pg_advisory_lock(1)")
+        for holder, held in ((reader, "agent_role_mapping"), (idle, "advisory")):
+            pid = str(holder.info.backend_pid)
+            shown = do("pg_blocking_pids", tmp_path, ("<pid>", pid), ADMIN_URL=pipeline.database)
+            [line] = [line for line in shown.splitlines() if line.split("|")[0].strip() == pid]
+            assert held in line
+            with pytest.raises(psycopg.OperationalError):
+                holder.execute("SELECT 1")

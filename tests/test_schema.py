@@ -107,6 +107,25 @@ def test_the_tables_of_each_earlier_version_are_brought_up_to_date_by_the_next_r
     ]
 
 
+def test_the_tables_of_the_first_version_are_left_alone_while_a_run_of_it_is_staging(
+    database: str,
+) -> None:
+    with psycopg.connect(database, autocommit=True) as running:
+        running.execute(EARLIER[-1].read_bytes())
+        running.execute(
+            "SELECT pg_advisory_lock(hashtext('agent_roles staging ' || current_schema()))"
+        )
+        said = "a run of the earlier version is staging a day. No table was changed"
+        with pytest.raises(psycopg.errors.RaiseException, match=said), connect(database):
+            pass
+        turn = "SELECT to_regclass('agent_role_turn')"
+        assert running.execute(turn.encode()).fetchone() == (None,)
+        running.execute("SELECT pg_advisory_unlock_all()")
+        with connect(database):
+            pass
+        assert running.execute(turn.encode()).fetchone() == ("agent_role_turn",)
+
+
 def test_the_tables_of_a_newer_version_are_left_alone(database: str) -> None:
     with connect(database) as connection:
         connection.execute("UPDATE agent_role_schema_version SET version = version + 1")
