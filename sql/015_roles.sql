@@ -43,8 +43,8 @@ END $$;
 ALTER ROLE agent_roles_runner LOGIN;
 
 GRANT SELECT, INSERT, DELETE ON agent_role_pipeline_errors TO agent_roles_runner;
--- To read it, too, takes pg_dump.
-GRANT SELECT, USAGE ON SEQUENCE agent_role_pipeline_errors_id_seq TO agent_roles_runner;
+-- To read it, too, takes pg_dump; to set it, pg_restore.
+GRANT SELECT, UPDATE, USAGE ON SEQUENCE agent_role_pipeline_errors_id_seq TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;

