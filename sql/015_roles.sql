@@ -56,8 +56,10 @@ GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_drop_change_indexes TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_fill_mapping TO agent_roles_runner;
 
+-- Who reads a table runs its owner's policies, and functions in its indexes: the runner's here.
+REVOKE ALL ON stg_agent_roles FROM agent_roles_reader;
+
 GRANT SELECT ON
-stg_agent_roles,
 agent_role_mapping,
 agent_role_sync_days,
 agent_role_changes,
