@@ -99,7 +99,9 @@ def test_a_connection_that_came_before_ours_ends_the_run(
             other.communicate()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such filters")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only Linux lets root filter, surely"
+)
 def test_who_comes_while_the_port_is_open_is_not_let_in_even_if_he_leaves_at_once(
     settings: Settings, ports: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,14 +94,17 @@ def _connect(ours: socket.socket, port: int) -> None:
 
 
 def _let_in_only(descriptor: int, port: int) -> None:
-    """Have the kernel drop what comes to a listening socket from any other port than this."""
+    """Have the kernel drop what comes to a listening socket from any other port than this.
+
+    Only Linux can, and some of its kernels let only root.
+    """
     if sys.platform != "linux":
         return
     # A program of the classic Berkeley Packet Filter: load the source port, compare, keep or drop.
     steps = ((0x28, 0, 0, 0), (0x15, 0, 1, port), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0))
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
     pointer = struct.pack("HL", len(steps), ctypes.addressof(program))
-    with socket.socket(fileno=os.dup(descriptor)) as listener:
+    with socket.socket(fileno=os.dup(descriptor)) as listener, suppress(PermissionError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
 
 
