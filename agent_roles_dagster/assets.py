@@ -3,14 +3,21 @@
 https://docs.dagster.io/guides/build/assets
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
+import psycopg
 from dagster_pyspark import LazyPySparkResource
+from pydantic import Field
 
+from agent_roles_dagster import checks, reports
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
+from agent_roles_dagster.checks import MAY_BE_STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
+from agent_roles_dagster.embedded_postgres import EmbeddedPostgresError
 from agent_roles_dagster.engines import started
 from agent_roles_dagster.landing import (
     NotRead,
@@ -23,12 +30,15 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
+from agent_roles_dagster.reports import Event, of_errors, of_mapping, of_staged
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
-from agent_roles_dagster.staging import Held, Pruned, StagedDay, stage_day
-from agent_roles_dagster.summary import day_summary, mapping_preview
-from agent_roles_dagster.sync_days import InvalidSyncDay
+from agent_roles_dagster.settings import InvalidSetting
+from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day
+from agent_roles_dagster.summary import mapping_preview
+from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
 
+Refusal = Event | dg.AssetObservation
 GROUP = "agent_roles"
 OWNERS = ["team:access-reviews"]
 # Of a staged day, what its log record has as fields, for whoever reads logs by machine.
@@ -92,7 +102,7 @@ landed_dump = dg.AssetSpec(
 @retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Fails with the outcome "unreadable" if the day is no snapshot."""
     landing = agent_roles.settings().landing
     sync_day = context.partition_key
@@ -101,22 +111,24 @@ def raw_roles(
         dump = find_dump(landing, sync_day)
         digest = seal(dump)
     except (Unreadable, InvalidSyncDay) as error:
-        raise _unreadable(error) from None
+        yield from _unreadable(context, agent_roles, error)
+        return
     except NotRead as error:
         raise _not_read(error) from None
     context.log.info(
-        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes",
+        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes under"
+        f" {shown(landing)}/{sync_day}",
         extra={"sync_day": sync_day, "files": len(dump.files), "bytes": dump.size},
     )
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(digest),
         metadata={
             "dagster/uri": f"{shown(landing)}/{sync_day}",
             "files": len(dump.files),
             "bytes": dump.size,
             "digest": digest,
-            "observed_at": (dump.observed_at or dump.modified_at).isoformat(),
-            "observed_at is from": "the manifest" if dump.observed_at else "the files' times",
+            "observed at": f"{dump.observed_at or dump.modified_at:{reports.TIME}} UTC",
+            "observed at is from": "the manifest" if dump.observed_at else "the files' times",
             "names and sizes": dg.MetadataValue.md(
                 "\n".join(
                     f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:50]
@@ -126,15 +138,51 @@ def raw_roles(
     )
 
 
+ACCEPT = "accept_held_day"
+
+
+class Acceptance(dg.Config):
+    """Why removals beyond the guard's limits are right, and who says so."""
+
+    day: str = Field(description="The held day, e.g. day4: the same as the run's partition.")
+    reason: str = Field(description="Why the removals are right, e.g. the tenant was closed.")
+    approver: str = Field(description="Who approved it: a name, an address or a ticket.")
+
+
 class StageConfig(dg.Config):
-    """Run config of `stage_agent_roles`.
+    """Run config of `stage_agent_roles`."""
 
-    Attributes:
-        accept_removals: why removals beyond the guard's limits are right; lets this one run
-            through, and is kept with the day.
-    """
+    accept_removals: str | None = Field(
+        default=None,
+        description="Why removals beyond the guard's limits are right. It lets this one run"
+        " through, and is kept with the day.",
+    )
+    accept: Acceptance | None = Field(
+        default=None, description="The same with an approver, as the job accept_held_day asks."
+    )
 
-    accept_removals: str | None = None
+    def accepted(self, job: str, sync_day: str) -> tuple[str | None, str | None]:
+        """The reason and the approver, None where nothing is accepted.
+
+        Raises:
+            dg.Failure: the acceptance is of another day, or lacks something.
+        """
+        if self.accept is None and job != ACCEPT:
+            return (self.accept_removals or "").strip() or None, None
+        given = self.accept or Acceptance(day=sync_day, reason="", approver="")
+        reason, approver = given.reason.strip(), given.approver.strip()
+        needed = {"the reason": reason, "the approver": approver}
+        wrong = [f"{name} is empty" for name, text in needed.items() if not text]
+        if given.day.strip() != sync_day:
+            wrong.insert(0, f"it is of {given.day!r}, and the run's partition is {sync_day!r}")
+        if wrong:
+            raise dg.Failure(
+                f"{sync_day} is not accepted: {' and '.join(wrong)}. Nothing was changed in any"
+                f" table. Run the job {ACCEPT} again with the day, the reason and the approver.",
+                {"outcome": "not accepted"},
+                allow_retries=False,
+            )
+        return reason, approver
 
 
 @dg.multi_asset(
@@ -143,6 +191,7 @@ class StageConfig(dg.Config):
     pool="stage_agent_roles",
     partitions_def=sync_day_partitions,
     group_name=GROUP,
+    check_specs=[MAY_BE_STAGED],
     specs=[
         dg.AssetSpec(
             "stg_agent_roles",
@@ -187,11 +236,16 @@ def stage_agent_roles(
     config: StageConfig,
     agent_roles: AgentRolesResource,
     pyspark: LazyPySparkResource,
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
     """Fails, with the outcome that says why, if the day must not be staged."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
     url = agent_roles.database_url()
+    try:
+        reason, approver = config.accepted(context.job_name, sync_day)
+    except dg.Failure:
+        yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
+        raise
     try:
         staged = stage_day(
             settings,
@@ -200,27 +254,22 @@ def stage_agent_roles(
             sync_day,
             sealed=_sealed_digest(context),
             run_id=context.run_id,
-            accept_removals=(config.accept_removals or "").strip() or None,
+            accept_removals=reason,
+            approver=approver,
             say=context.log.info,
         )
     except Held as error:
-        # A failed run materialises nothing, and what is observed is in the plots of events, too.
-        yield dg.AssetObservation(
-            "stg_agent_roles",
-            partition=sync_day,
-            metadata={
-                "why held": str(error),
-                **_counts(error.day),
-                "removals held": error.day.removed,
-            },
-        )
-        raise dg.Failure(str(error), {"outcome": "held"}, allow_retries=False) from None
+        yield from _held(context, agent_roles, error)
+        return
     except Pruned as error:
-        raise dg.Failure(str(error), {"outcome": "pruned"}, allow_retries=False) from None
+        yield from _refused(context, agent_roles, "pruned", str(error))
+        return
     except InvalidSyncDay as error:
-        raise dg.Failure(str(error), {"outcome": "refused"}, allow_retries=False) from None
+        yield from _refused(context, agent_roles, "refused", str(error))
+        return
     except Unreadable as error:
-        raise _unreadable(error) from None
+        yield from _unreadable(context, agent_roles, error)
+        return
     except NotRead as error:
         raise _not_read(error) from None
     versus = f" since {staged.previous_day}" if staged.previous_day else ""
@@ -230,67 +279,26 @@ def stage_agent_roles(
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}",
         extra={name: getattr(staged, name) for name in _LOGGED},
     )
+    is_applied_next = _is_selected(context, "agent_role_mapping")
     with connect(url) as connection:
-        explained = {"summary": dg.MetadataValue.md(day_summary(connection, staged))}
-        if staged.previous_day:
-            explained["changes in SQL"] = _in_psql(
-                "SELECT * FROM agent_role_changes_between('{before}', '{day}')",
-                before=staged.previous_day,
-                day=sync_day,
-            )
-        if not _is_selected(context, "agent_role_mapping"):
-            preview = mapping_preview(connection)
-            explained["preview"] = dg.MetadataValue.md(preview)
-            context.log.info(f"{sync_day}: {preview}")
+        if not is_applied_next:
+            context.log.info(f"{sync_day}: {mapping_preview(connection)}")
+        metadata = of_staged(connection, sync_day, is_applied_next=is_applied_next)
+        of_the_errors = of_errors(connection, sync_day)
+        may_be_staged = reports.may_be_staged(connection, sync_day)
+        others = list(
+            reports.beside_staged(context, connection, sync_day, is_applied_next=is_applied_next)
+        )
+    spent = ", ".join(f"{phase} {seconds} s" for phase, seconds in staged.seconds.items())
     yield dg.MaterializeResult(
-        asset_key="stg_agent_roles",
-        metadata={
-            # First, as the interface keeps the order.
-            **explained,
-            "dagster/partition_row_count": staged.assigned + staged.removed,
-            **_counts(staged),
-            "assigned": staged.assigned,
-            "newly assigned": staged.newly_assigned,
-            "removed": staged.removed,
-            "removals held": 0,
-            **{f"seconds {phase}": taken for phase, taken in staged.seconds.items()},
-            "rows in SQL": _in_psql(
-                "SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=sync_day
-            ),
-        },
+        asset_key="stg_agent_roles", metadata={**metadata, reports.TIME_SPENT: spent}
     )
-    yield dg.MaterializeResult(
-        asset_key="agent_role_pipeline_errors",
-        metadata={
-            "dagster/partition_row_count": staged.invalid_rows,
-            "invalid rows": staged.invalid_rows,
-            "share of raw rows": staged.invalid_rows / max(staged.raw_rows, 1),
-            "rows in SQL": _in_psql(
-                # Not raw_record, which may have names and addresses, and which few may read.
-                "SELECT id, agent_id, role_id, error_message FROM agent_role_pipeline_errors"
-                "\nWHERE sync_day = '{day}'",
-                day=sync_day,
-            ),
-        },
-    )
-
-
-def _counts(day: StagedDay) -> dict[str, int | str]:
-    """What was read of a day, whether it was staged or held."""
-    return {
-        "records": day.records,
-        "raw rows": day.raw_rows,
-        "valid pairs": day.valid_pairs,
-        "duplicates": day.duplicates,
-        "invalid rows": day.invalid_rows,
-        "previous day": day.previous_day or "none",
-        "observed at": day.observed_at.isoformat(),
-    }
-
-
-def _in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
-    """A query that shows the rows behind a result, for psql; a day's name needs no escapes."""
-    return dg.MetadataValue.md(f"```sql\n{query.format(**days)};\n```")
+    yield dg.MaterializeResult(asset_key="agent_role_pipeline_errors", metadata=of_the_errors)
+    yield may_be_staged
+    for event in others:
+        if isinstance(event, dg.AssetCheckEvaluation) and not event.passed:
+            context.log.warning(f"{event.partition}: {checks.finding(event)}")
+        yield event
 
 
 @dg.asset(
@@ -312,7 +320,7 @@ def _in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
 @retried_if_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None] | Event]:
     """Applies the staged day in one transaction."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
@@ -332,6 +340,7 @@ def agent_role_mapping(
             say=context.log.info,
         )
     except NotApplied as error:
+        yield from _unreached(context, agent_roles, [checks.MAPPING])
         raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from None
     context.log.info(
         f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted",
@@ -341,20 +350,17 @@ def agent_role_mapping(
             "rows_deleted": applied.deleted,
         },
     )
-    return dg.MaterializeResult(
+    with connect(agent_roles.database_url()) as connection:
+        metadata = of_mapping(connection, sync_day)
+        others = list(reports.beside_applied(context, connection, applied.days, applied.pruned))
+    yield dg.MaterializeResult(
         metadata={
-            "dagster/partition_row_count": applied.day_rows,
-            "rows changed": applied.written,
-            "rows deleted": applied.deleted,
-            "changed rows in SQL": _in_psql(
-                "SELECT mapping.* FROM agent_role_mapping AS mapping"
-                "\nJOIN agent_role_changes USING (agent_id, role_id)"
-                "\nJOIN agent_role_sync_days USING (day_no)"
-                "\nWHERE sync_day = '{day}'",
-                day=sync_day,
-            ),
+            **metadata,
+            reports.CHANGED: applied.written,
+            reports.DELETED: applied.deleted,
         }
     )
+    yield from others
 
 
 def _is_selected(context: dg.AssetExecutionContext, asset: str) -> bool:
@@ -376,13 +382,88 @@ def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:
     return None if digest is None else str(digest.value)
 
 
-def _unreadable(error: Exception) -> dg.Failure:
-    return dg.Failure(
+def _held(
+    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, error: Held
+) -> Iterator[Refusal]:
+    """What is said of a day that is held: of its own check, and of what its errors change."""
+    day = error.day
+    about: dict[str, Any] = {
+        "previous day": day.previous_day or "none",
+        "assigned on the previous day": day.previous_assigned,
+        "assigned by this dump": day.assigned,
+        "removals held": day.removed,
+        **{name.replace("_", " "): getattr(day, name) for name in reports.COUNTS},
+        "observed at": f"{day.observed_at:{reports.TIME}} UTC",
+    }
+    if error.sample:
+        about["sample of the removals"] = "; ".join(error.sample)
+    with connect(agent_roles.database_url()) as connection:
+        others = [
+            *reports.renewed(context, connection, day.sync_day, checks.ERRORS),
+            *reports.beside_staged(context, connection, day.sync_day, is_applied_next=True),
+        ]
+    yield from others
+    yield from _refused(context, agent_roles, "held", str(error), about)
+
+
+def _unreadable(
+    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, error: Exception
+) -> Iterator[Refusal]:
+    text = (
         f"{error}. Nothing was changed in any table. Land the whole dump again and materialise"
-        " the day.",
-        {"outcome": "unreadable"},
-        allow_retries=False,
+        " the day."
     )
+    day = context.partition_key
+    if is_sync_day(day):
+        with _as_far_as_possible(context, "that the day is unreadable is not on record"):
+            record_unreadable(agent_roles.database_url(), day, context.run_id, str(error))
+    yield from _refused(context, agent_roles, "unreadable", text)
+
+
+def _refused(
+    context: dg.AssetExecutionContext,
+    agent_roles: AgentRolesResource,
+    outcome: str,
+    text: str,
+    about: Mapping[str, Any] | None = None,
+) -> Iterator[Refusal]:
+    """The day's own check fails, and the run; what else it would have checked is as it is found."""
+    metadata = {"outcome": outcome, **(about or {})}
+    explained = {"why, and what to do": text, **metadata}
+    # A failed run materialises nothing. What is observed is among the day's events, and in the
+    # plots of events, too.
+    yield dg.AssetObservation(checks.STAGED, partition=context.partition_key, metadata=explained)
+    yield dg.AssetCheckEvaluation(
+        asset_key=checks.STAGED,
+        check_name=MAY_BE_STAGED.name,
+        passed=False,
+        description=text,
+        metadata=explained,
+        partition=context.partition_key,
+    )
+    yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
+    raise dg.Failure(text, metadata, allow_retries=False) from None
+
+
+def _unreached(
+    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, assets: list[dg.AssetKey]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    results: list[dg.AssetCheckEvaluation] = []
+    with (
+        _as_far_as_possible(context, "checks that were not reached show as failed"),
+        connect(agent_roles.database_url()) as connection,
+    ):
+        results = list(reports.unreached(context, connection, assets))
+    yield from results
+
+
+@contextmanager
+def _as_far_as_possible(context: dg.AssetExecutionContext, but: str) -> Iterator[None]:
+    """What must not hide why a day is refused, should the database not be there."""
+    try:
+        yield
+    except (EmbeddedPostgresError, InvalidSetting, psycopg.Error) as error:
+        context.log.warning(f"{context.partition_key}: {but}, since {error}")
 
 
 def _not_read(error: NotRead) -> NotRead:

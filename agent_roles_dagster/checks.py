@@ -10,12 +10,19 @@ from typing import Any
 
 import dagster as dg
 
-from agent_roles_dagster.database import connect, one, rows_of_file
+from agent_roles_dagster.database import Connection, connect, one, rows_of_file
+from agent_roles_dagster.guard import unusual
 from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
+from agent_roles_dagster.settings import Settings
 
+STAGED, ERRORS, MAPPING = map(
+    dg.AssetKey, ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
+)
 MAX_INVALID_SHARE = 0.20
+SUSPECT = "no_removals_beside_invalid_records"
+USUAL = "changes_are_usual"
 _SHOWN = 20
 
 # Check's name, column of sql/031_check_staging.sql that counts offenders, what it means.
@@ -45,6 +52,15 @@ def _spec(asset: str, name: str, description: str, *, blocking: bool = False) ->
     )
 
 
+# Found by the steps that read and stage the day, not by one of its own.
+MAY_BE_STAGED = _spec(
+    "stg_agent_roles",
+    "day_may_be_staged",
+    "The day is a snapshot, and what it would change is plausible. Where not, it is not staged, and"
+    " the result says why and what to do.",
+)
+
+
 @dg.multi_asset_check(
     name="check_stg_agent_roles",
     specs=[
@@ -61,9 +77,16 @@ def _spec(asset: str, name: str, description: str, *, blocking: bool = False) ->
         ),
         _spec(
             "stg_agent_roles",
-            "no_removals_beside_invalid_records",
+            SUSPECT,
             "No role lost agents on a day when records of that role were invalid: that may be"
             " damage in the dump, not removals.",
+        ),
+        _spec(
+            "stg_agent_roles",
+            USUAL,
+            "The day does not newly assign far more pairs than the day before had, and where that"
+            " had few, not more than half of them are gone. A warning; a day is held beyond other"
+            " limits.",
         ),
     ],
 )
@@ -72,43 +95,106 @@ def check_stg_agent_roles(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
     """One pass over the day's staged rows; a second one only to show offenders."""
-    day = context.partition_key
     with connect(agent_roles.database_url()) as connection:
-        found = rows_of_file(connection, "031_check_staging", sync_day=day)
-        if not found or found[0]["is_pruned"]:
-            why = "its snapshot was pruned" if found else "it is not staged"
-            raise dg.Failure(f"{day}: there is nothing to check, since {why}")
-        facts = found[0]
-        offenders: Sequence[Mapping[str, Any]] = []
-        if any(facts[column] for _, column, _ in _STAGING_RULES):
-            offenders = rows_of_file(connection, "032_staging_offenders", sync_day=day)
-        suspects = rows_of_file(connection, "033_check_suspect_removals", sync_day=day)
-    for name, column, _ in _STAGING_RULES:
-        own = [
-            {key: value for key, value in row.items() if key != "broken"}
-            for row in offenders
-            if row["broken"] == column
-        ]
-        yield dg.AssetCheckResult(
-            check_name=name,
+        results = of_staging(connection, context.partition_key)
+    yield from _told(context, results)
+
+
+def _told(
+    context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult]
+) -> Sequence[dg.AssetCheckResult]:
+    """The results, of which those that failed are in the log, too: Dagster does not log them."""
+    for result in results:
+        if not result.passed:
+            context.log.warning(f"{context.partition_key}: {finding(result)}")
+    return results
+
+
+def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
+    """What the checks on stg_agent_roles find for the day."""
+    names = [*(name for name, _, _ in _STAGING_RULES), "conservation", SUSPECT, USUAL]
+    known = rows_of_file(connection, "040_shown_day", sync_day=day)
+    if not known or not known[0]["is_staged"]:
+        return [_nothing(name, f"{day} is not staged") for name in names]
+    if known[0]["pruned_at"]:
+        return [_nothing(name, f"the snapshot of {day} was pruned") for name in names]
+    facts = rows_of_file(connection, "031_check_staging", sync_day=day)[0]
+    offenders: Sequence[Mapping[str, Any]] = []
+    if any(facts[column] for _, column, _ in _STAGING_RULES):
+        offenders = rows_of_file(connection, "032_staging_offenders", sync_day=day)
+    suspects = rows_of_file(connection, "033_check_suspect_removals", sync_day=day)
+    return [
+        *(
+            _rule(name, facts[column], facts["all_rows"], _broken(offenders, column))
+            for name, column, _ in _STAGING_RULES
+        ),
+        _conservation(facts),
+        dg.AssetCheckResult(
+            check_name=SUSPECT,
             asset_key="stg_agent_roles",
-            passed=facts[column] == 0,
+            passed=not suspects,
+            severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "rows": facts["all_rows"],
-                "offenders": facts[column],
-                **({"sample": _table(own)} if own else {}),
+                "roles": len(suspects),
+                "removals": sum(row["removals"] for row in suspects),
+                **({"sample": _table(suspects)} if suspects else {}),
             },
+        ),
+        _usual(known[0]),
+    ]
+
+
+def _usual(known: Mapping[str, Any]) -> dg.AssetCheckResult:
+    previous = known["previous_assigned"]
+    newly = known["assigned"] - previous + known["removed"]
+    found: list[str] = []
+    if known["previous_day"]:
+        found = unusual(
+            Settings.from_env().guard, newly=newly, previous=previous, removals=known["removed"]
         )
-    yield _conservation(facts)
-    yield dg.AssetCheckResult(
-        check_name="no_removals_beside_invalid_records",
+    return dg.AssetCheckResult(
+        check_name=USUAL,
         asset_key="stg_agent_roles",
-        passed=not suspects,
+        passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
+        description=f"{known['sync_day']}: {'; '.join(found)}." if found else None,
         metadata={
-            "roles": len(suspects),
-            "removals": sum(row["removals"] for row in suspects),
-            **({"sample": _table(suspects)} if suspects else {}),
+            "previous day": known["previous_day"] or "none",
+            "assigned on the previous day": previous,
+            "newly assigned": newly,
+            "removed": known["removed"],
+        },
+    )
+
+
+def _nothing(name: str, why: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key="stg_agent_roles",
+        passed=True,
+        description=f"There is nothing to check: {why}.",
+    )
+
+
+def _broken(offenders: Sequence[Mapping[str, Any]], column: str) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in row.items() if key != "broken"}
+        for row in offenders
+        if row["broken"] == column
+    ]
+
+
+def _rule(
+    name: str, number: int, rows: int, sample: Sequence[Mapping[str, Any]]
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key="stg_agent_roles",
+        passed=number == 0,
+        metadata={
+            "rows": rows,
+            "offenders": number,
+            **({"sample": _table(sample)} if sample else {}),
         },
     )
 
@@ -152,33 +238,40 @@ def check_agent_role_pipeline_errors(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
     """Counts the day's errors by rule."""
-    day = context.partition_key
     with connect(agent_roles.database_url()) as connection:
-        rules = rows_of_file(connection, "034_check_errors", sync_day=day)
-        errors = one(
-            connection,
-            "SELECT count(*) AS n FROM agent_role_pipeline_errors WHERE sync_day = %s",
-            (day,),
-        )
-        raw_rows = one(
-            connection,
-            "SELECT error_raw_rows FROM agent_role_sync_days WHERE sync_day = %s",
-            (day,),
-        )
+        results = of_errors(connection, context.partition_key)
+    yield from _told(context, results)
+
+
+def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
+    """What the check on agent_role_pipeline_errors finds for the day."""
+    rules = rows_of_file(connection, "034_check_errors", sync_day=day)
+    errors = one(
+        connection,
+        "SELECT count(*) AS n FROM agent_role_pipeline_errors WHERE sync_day = %s",
+        (day,),
+    )
+    raw_rows = one(
+        connection,
+        "SELECT error_raw_rows FROM agent_role_sync_days WHERE sync_day = %s",
+        (day,),
+    )
     # Errors beside no raw row that is known of are somebody else's: not a small share of anything.
     share = errors / raw_rows if raw_rows else float(errors > 0)
     too_many = share > MAX_INVALID_SHARE
-    yield dg.AssetCheckResult(
-        check_name="no_invalid_rows",
-        asset_key="agent_role_pipeline_errors",
-        passed=errors == 0,
-        severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
-        metadata={
-            "invalid rows": errors,
-            "share of raw rows": share,
-            **({"by rule": _table(rules)} if rules else {}),
-        },
-    )
+    return [
+        dg.AssetCheckResult(
+            check_name="no_invalid_rows",
+            asset_key="agent_role_pipeline_errors",
+            passed=errors == 0,
+            severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "invalid rows": errors,
+                "share of raw rows": share,
+                **({"by rule": _table(rules)} if rules else {}),
+            },
+        )
+    ]
 
 
 @dg.multi_asset_check(
@@ -210,38 +303,52 @@ def check_agent_role_mapping(
 ) -> Iterator[dg.AssetCheckResult]:
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
-        facts = rows_of_file(connection, "035_check_mapping")[0]
-        found = {}
-        if not facts["is_same"] or facts["inconsistent"]:
-            offenders = rows_of_file(connection, "037_mapping_offenders")
-            found = {row["kind"]: row for row in offenders}
-        day = context.partition_key
-        not_rising = rows_of_file(connection, "036_check_observed_at", sync_day=day)
+        results = [*of_mapping(connection), *of_times(connection, context.partition_key)]
+    yield from _told(context, results)
+
+
+def of_mapping(connection: Connection) -> list[dg.AssetCheckResult]:
+    """What the checks on the whole of agent_role_mapping find, which is the same for any day."""
+    facts = rows_of_file(connection, "035_check_mapping")[0]
+    found = {}
+    if not facts["is_same"] or facts["inconsistent"]:
+        found = {row["kind"]: row for row in rows_of_file(connection, "037_mapping_offenders")}
+    results = []
     for name, kinds in (
         ("assigned_pairs_are_the_newest_days", ("not staged", "not mapped")),
         ("times_fit_status", ("times",)),
     ):
         here = [found[kind] for kind in kinds if kind in found]
-        yield dg.AssetCheckResult(
-            check_name=name,
+        results.append(
+            dg.AssetCheckResult(
+                check_name=name,
+                asset_key="agent_role_mapping",
+                passed=not here,
+                metadata={
+                    "offenders": sum(row["pairs"] for row in here),
+                    **{f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here},
+                    **({"to mend it, run this and materialise again": _FOLLOW_ALL} if here else {}),
+                },
+            )
+        )
+    return results
+
+
+def of_times(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
+    """Whether the day's source was read between those of the days beside it."""
+    not_rising = rows_of_file(connection, "036_check_observed_at", sync_day=day)
+    return [
+        dg.AssetCheckResult(
+            check_name="observed_at_rises",
             asset_key="agent_role_mapping",
-            passed=not here,
+            passed=not not_rising,
+            severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "offenders": sum(row["pairs"] for row in here),
-                **{f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here},
-                **({"to mend it, run this and materialise again": _FOLLOW_ALL} if here else {}),
+                "days": len(not_rising),
+                **({"sample": _table(not_rising)} if not_rising else {}),
             },
         )
-    yield dg.AssetCheckResult(
-        check_name="observed_at_rises",
-        asset_key="agent_role_mapping",
-        passed=not not_rising,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "days": len(not_rising),
-            **({"sample": _table(not_rising)} if not_rising else {}),
-        },
-    )
+    ]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
@@ -253,3 +360,32 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
         ],
         schema=dg.TableSchema([dg.TableColumn(key) for key in rows[0]]),
     )
+
+
+def finding(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> str:
+    """A sentence about a check that failed: what it expects, and what it found."""
+    assert result.asset_key
+    assert result.check_name
+    kind = "warning" if result.severity == dg.AssetCheckSeverity.WARN else "error"
+    numbers = ", ".join(
+        f"{name}: {value.value}"
+        for name, value in result.metadata.items()
+        if isinstance(value, dg.IntMetadataValue)
+    )
+    found = (result.description or numbers or "see the check").removesuffix(".")
+    expected = _DESCRIPTIONS.get(dg.AssetCheckKey(result.asset_key, result.check_name), "")
+    return (
+        f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({kind})."
+        f" What it expects: {expected} Found: {found}."
+    )
+
+
+_DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
+    spec.key: spec.description or ""
+    for definition in (
+        check_stg_agent_roles,
+        check_agent_role_pipeline_errors,
+        check_agent_role_mapping,
+    )
+    for spec in definition.check_specs
+}

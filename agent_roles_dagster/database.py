@@ -17,7 +17,7 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 _HERE = Path(__file__).parent
 # Of sql/010_schema.sql, which says it, too. It rises with each change that the code needs.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Who owns the days where sql/015_roles.sql was run.
 _RUNNER = "agent_roles_runner"
 # As the SQL files have it, which take the locks themselves when they run with psql.
@@ -47,6 +47,24 @@ SESSION = """
         ('statement_timeout', '0'),
         ('transaction_timeout', '0')
     ) AS wanted (name, setting) ON known.name = wanted.name
+"""
+# What a run may take of the server's memory to sort, hash, and build indexes, never less than it
+# would without this: shares of shared_buffers, which is a share itself of what the server has, or
+# of the setting agent_roles.memory.
+_MEMORY = """
+    SELECT pg_catalog.set_config(
+        known.name,
+        greatest(known.setting::BIGINT, least(memory.bytes / share.part / 1024, 2097151))::TEXT,
+        FALSE
+    )
+    FROM (VALUES ('work_mem', 8), ('maintenance_work_mem', 2)) AS share (name, part)
+    INNER JOIN pg_catalog.pg_settings AS known ON share.name = known.name
+    CROSS JOIN LATERAL pg_catalog.pg_size_bytes(
+        coalesce(
+            nullif(pg_catalog.current_setting('agent_roles.memory', TRUE), ''),
+            pg_catalog.current_setting('shared_buffers')
+        )
+    ) AS memory (bytes)
 """
 
 
@@ -93,6 +111,7 @@ def connect(url: str) -> Iterator[Connection]:
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.read_only = False
             connection.execute(SESSION.encode())
+            connection.execute(_MEMORY.encode())
             _require_place(connection)
             _require_version(connection)
             yield connection

@@ -36,6 +36,8 @@ from urllib.parse import quote
 
 import platformdirs
 
+from agent_roles_dagster.settings import memory
+
 if sys.platform != "win32":
     import fcntl
     import pwd
@@ -50,9 +52,12 @@ _INITDB = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
     "--no-instructions",
-    # For bulk loads, durability kept. In postgresql.conf, so that they can be tuned there.
+    # For bulk loads, durability kept. In postgresql.conf, so that they can be tuned there. At this
+    # level, which is for servers without replicas, an index that is built is written to its file,
+    # and not to the log as well.
+    "--set=wal_level=minimal",
+    "--set=max_wal_senders=0",
     "--set=max_wal_size=4GB",
-    "--set=shared_buffers=256MB",
     "--set=checkpoint_timeout=15min",
     "--set=timezone=UTC",
     "--set=log_timezone=UTC",
@@ -237,7 +242,10 @@ def _make_data(folder: Path, programs: Path, account: _Account | None) -> None:
     new = folder / "data.new"
     shutil.rmtree(new, ignore_errors=True)  # Of a process that was killed here.
     _make_private(new, account)
-    _run(programs, ["initdb", *_INITDB, "-D", "."], account, new)
+    # A run takes shares of it for itself, too. Beside it, Sail has much, and the machine's owner.
+    buffers = min(max(memory() // 16, 128 << 20), 2 << 30) >> 20
+    initdb = ["initdb", *_INITDB, f"--set=shared_buffers={buffers}MB", "-D", "."]
+    _run(programs, initdb, account, new)
     single = ["postgres", "--single", "-D", ".", "-c", "exit_on_error=on", "template1"]
     _run(programs, single, account, new, f"CREATE DATABASE {_DATABASE}\n")
     new.rename(folder / "data")

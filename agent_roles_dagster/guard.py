@@ -29,3 +29,25 @@ def why_held(
             f" {limits.max_removed_share:.0%} on)"
         )
     return None
+
+
+def unusual(limits: Guard, *, newly: int, previous: int, removals: int) -> list[str]:
+    """What is to be looked at in a day that may be staged; nothing on a usual day.
+
+    Args:
+        newly: pairs that the day assigns and the previous staged day did not.
+        previous: pairs that the previous staged day assigned.
+        removals: pairs of those that the day does not assign.
+    """
+    found = []
+    if newly >= limits.min_grants and newly > Decimal(str(limits.max_granted_share)) * previous:
+        found.append(
+            f"it newly assigns {newly:,} pairs, where the previous day had {previous:,} assignments"
+            f" (warned from {limits.min_grants:,} and more than {limits.max_granted_share:.0%} on)"
+        )
+    # Fewer than the limits hold a day for, so nothing else guards them.
+    if previous < limits.min_removals and removals * 2 > previous:
+        found.append(
+            f"{removals:,} of the previous day's {previous:,} assignments, more than half, are gone"
+        )
+    return found

@@ -5,11 +5,13 @@ What is in the files is `dump`'s affair; here they are bytes.
 
 import codecs
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import stat
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -155,10 +157,24 @@ def _open_regular(root: str, path: str) -> BinaryIO:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise Unreadable("it is no regular file") from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unreadable("it is no regular file")
+        # A folder on the way may have become a link since.
+        _require_inside(root, _path_of(descriptor) or real)
+    except Unreadable:
         os.close(descriptor)
-        raise Unreadable("it is no regular file")
+        raise
     return os.fdopen(descriptor, "rb")
+
+
+def _path_of(descriptor: int) -> str | None:
+    """Where an open file is; None where the system doesn't tell."""
+    if sys.platform == "linux":
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    if sys.platform == "darwin":
+        return os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return None
 
 
 def shown(landing: str) -> str:
@@ -194,7 +210,7 @@ def require_landed(landing: str, sync_day: str) -> None:
         try:
             # Not by isdir, which says no where a disk gives an error.
             is_there = _is_folder(fs, fs.info(f"{root}/{sync_day}"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             is_there = False
     if not is_there:
         raise InvalidSyncDay(
@@ -204,6 +220,13 @@ def require_landed(landing: str, sync_day: str) -> None:
 
 
 def _landed_sentence(landing: str) -> str:
+    fs, root = file_system(landing)
+    with giving(shown(landing)):
+        try:
+            if not _is_folder(fs, fs.info(root)):
+                return f"{shown(landing)}, which AGENT_ROLES_LANDING names, is no folder"
+        except FileNotFoundError:
+            return f"{shown(landing)}, which AGENT_ROLES_LANDING names, is not there"
     days = landed_days(landing)
     last = ", ".join(days[-10:]) if days else "none"
     before = f"{len(days) - 10} earlier ones, " if len(days) > 10 else ""
@@ -252,7 +275,11 @@ def find_dump(landing: str, sync_day: str) -> Dump:
     entries = {_name(entry): entry for entry in found}
     dumped = [entry for name, entry in sorted(entries.items()) if is_dump_file(name)]
     if not dumped:
-        raise Unreadable(f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed")
+        others = ", ".join(plain(name) for name in sorted(entries)[:3])
+        only = f", only {others}{' and others' if len(entries) > 3 else ''}" if others else ""
+        raise Unreadable(
+            f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed{only}"
+        )
     files = tuple(_file(landing, sync_day, entry) for entry in dumped)
     if empty := next((f for f in files if f.size == 0), None):
         raise Unreadable(f"{_where(sync_day, empty.name)}: the file is empty")

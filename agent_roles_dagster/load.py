@@ -34,13 +34,14 @@ _BYTES_PER_COPY = 64 << 20
 _PAGES_PER_TASK = 16_384
 _FEW_PAGES = 1_000  # of all snapshots together
 SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
-# The delta of the day, whose own new rows are no part of it, and that of the next staged day:
+# The delta of the day, whose own new assigned rows are no part of it, and that of the next staged
+# day:
 # is_next, unstage, stage, is_changed, and the two that change may be, assigned and removed.
 _CHANGES = (
     (
         False,
         Decision.UNSTAGE,
-        Decision(0),
+        Decision.STAGE_REMOVED,
         Decision.IS_CHANGED,
         Decision.ASSIGNED,
         Decision.REMOVED,
@@ -60,13 +61,18 @@ COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", 
 
 @dataclass(frozen=True)
 class Load:
-    """One run's load tables, and the day they are for."""
+    """One run's load tables, and the day they are for.
+
+    Attributes:
+        is_first: nothing is to be compared with, so that each row that is staged is a change.
+    """
 
     url: str = field(repr=False)  # may hold a password
     schema: str
     token: str
     sync_day: str
     loaded_at: datetime
+    is_first: bool
 
     def name(self, name: str) -> str:
         return f"{_PREFIX}{name}_{self.token}"
@@ -91,13 +97,6 @@ def create_load_tables(load: Load) -> None:
         with connection.transaction():
             _search(connection, load.schema)
             run_file(connection, "020_create_load_tables")
-            # Attaching the rows as the day's partition need not scan them, thanks to this.
-            connection.execute(
-                sql.SQL(
-                    "ALTER TABLE agent_roles_load_rows ADD CONSTRAINT agent_roles_load_day_only"
-                    " CHECK (sync_day IS NOT NULL AND sync_day = {})"
-                ).format(sql.Literal(load.sync_day))
-            )
             _rename(connection, load, away=True)
 
 
@@ -238,6 +237,8 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
         counts = dict.fromkeys(COUNTS, 0)
         task = None
         with ArrowConnection(target.url) as connection:
+            # If a crash of the server loses it, it loses the whole run, which publishes later.
+            connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute(_lock(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
             for table in _tables_of(batches):
                 task = table["task"][0].as_py()
@@ -295,24 +296,9 @@ def _loadable(
     ):
         counts[name] += pc.sum(value).as_py() or 0
 
-    staged = pairs.filter(_has(pairs, Decision.STAGE_ASSIGNED | Decision.STAGE_REMOVED))
-    constants = {
-        "sync_day": pa.scalar(target.sync_day),
-        "source": pa.scalar("api"),
-        "ingested_at": pa.scalar(target.loaded_at, pa.timestamp("us")),
-    }
-    yield (
-        "rows",
-        pa.table(
-            {
-                "agent_id": staged["agent_id"],
-                "role_id": staged["role_id"],
-                "status": _status(staged, Decision.STAGE_ASSIGNED, Decision.STAGE_REMOVED),
-                **{name: pa.repeat(value, len(staged)) for name, value in constants.items()},
-            }
-        ),
-    )
-    for is_next, unstage, stage, is_changed, assigned, removed in _CHANGES:
+    staged = pairs.filter(_has(pairs, Decision.STAGE_ASSIGNED))
+    yield "rows", staged.select(["agent_id", "role_id"])
+    for is_next, unstage, stage, is_changed, assigned, removed in _CHANGES[target.is_first :]:
         changed = pairs.filter(_has(pairs, unstage | stage | is_changed))
         yield (
             "delta",

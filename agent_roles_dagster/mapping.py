@@ -26,12 +26,14 @@ class Applied:
     """Rows of the mapping that were written (new or different), and that were deleted.
 
     Attributes:
-        day_rows: pairs that are staged for the day, whether they changed anything or not.
+        days: the day, and those that were applied with it.
+        pruned: the days whose snapshots left staging.
     """
 
     written: int
     deleted: int
-    day_rows: int
+    days: Sequence[str]
+    pruned: Sequence[str]
 
 
 def apply_day(
@@ -68,29 +70,32 @@ def apply_day(
             "SELECT sync_day FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
         ).fetchall()
-        for day in {sync_day, *(row["sync_day"] for row in pending)}:
+        days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)
+        for day in days:
             _require_sound(rows_of_file(connection, "011_require_sound", sync_day=day)[0], day)
         wait = f"{sync_day}: waiting, since another run is changing the tables"
         connection.execute("BEGIN")  # which the file's own COMMIT ends
         lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+        filled = one(connection, "SELECT agent_role_fill_mapping()")
         counts = run_file(connection, "012_upsert_agent_roles")
-        _begin, _path, _lock, written, deleted, _days, followed, _commit = counts
-        if followed:
-            # The planner takes the table's size for the number of pairs that there are to follow.
+        _begin, _path, _lock, _no_scan, _plan, written, deleted, _days, followed, _commit = counts
+        if filled or followed:
+            # What the next run finds here it reads from end to end.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
-        if keep_days:
-            _prune(connection, sync_day, keep_days, landed)
-        day_rows = one(
-            connection,
-            "SELECT assigned + removed AS n FROM agent_role_sync_days WHERE sync_day = %s",
-            (sync_day,),
-        )
-    return Applied(written, deleted, day_rows)
+        pruned = _prune(connection, sync_day, keep_days, landed) if keep_days else []
+    return Applied(filled + written, deleted, days, pruned)
 
 
-def _prune(connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]) -> None:
-    """Drop old snapshots, unless somebody uses them just now: then a later run does."""
+def _prune(
+    connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]
+) -> list[str]:
+    """Drop old snapshots, unless somebody uses them just now: then a later run does.
+
+    Returns:
+        The days whose snapshots are gone since.
+    """
+    dropped: list[str] = []
     parameters = {
         "sync_day": sync_day,
         "keep_days": str(keep_days),
@@ -102,6 +107,15 @@ def _prune(connection: Connection, sync_day: str, keep_days: int, landed: Sequen
         for name, value in parameters.items():
             connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value))
         run_file(connection, "023_prune_snapshots")
+        # As the file has it: when this transaction began.
+        dropped = [
+            row["sync_day"]
+            for row in connection.execute(
+                "SELECT sync_day FROM agent_role_sync_days"
+                " WHERE pruned_at = now() AT TIME ZONE 'UTC' ORDER BY day_no"
+            ).fetchall()
+        ]
+    return dropped
 
 
 def _require_sound(facts: dict[str, int], sync_day: str) -> None:

@@ -18,7 +18,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from agent_roles_dagster import checks
 from agent_roles_dagster.database import NotReachable, Refused
 from agent_roles_dagster.display import in_chat
-from agent_roles_dagster.engines.java import JavaNotFound
+from agent_roles_dagster.engines.errors import JavaNotFound, SailError
 from agent_roles_dagster.landing import NotRead, Unreadable
 from agent_roles_dagster.settings import InvalidSetting
 from agent_roles_dagster.staging import LostRows
@@ -32,15 +32,6 @@ READ = {
     dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     dg.DagsterEventType.RUN_FAILURE,
 }
-_DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
-    spec.key: spec.description or ""
-    for definition in (
-        checks.check_stg_agent_roles,
-        checks.check_agent_role_pipeline_errors,
-        checks.check_agent_role_mapping,
-    )
-    for spec in definition.check_specs
-}
 
 
 def _begin(error: type[Exception]) -> str:
@@ -51,10 +42,36 @@ def _begin(error: type[Exception]) -> str:
 # The errors whose texts are made to be told.
 _OURS = tuple(
     map(
-        _begin, (InvalidSetting, JavaNotFound, LostRows, NotReachable, NotRead, Refused, Unreadable)
+        _begin,
+        (
+            InvalidSetting,
+            JavaNotFound,
+            LostRows,
+            NotReachable,
+            NotRead,
+            Refused,
+            SailError,
+            Unreadable,
+        ),
     )
 )
-DIED = "the run failed outside its steps; its log has more."
+DIED = (
+    "the run's process is gone: it was killed, or its machine ran out of memory or went down. Each"
+    " table is as before or as after. Materialise the day again."
+)
+_AGAIN = " No table has half of the day. Materialise the day again once"
+# Errors of PostgreSQL's that somebody can do something about, by psycopg's names for them.
+_OF_POSTGRES = {
+    "DiskFull": f"PostgreSQL has no space left on its disk.{_AGAIN} there is some.",
+    "InsufficientPrivilege": "PostgreSQL does not allow what the run needs; the run's log says of"
+    " which table. Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql with psql,"
+    " as after every update, and the day is materialised again.",
+    "OutOfMemory": f"PostgreSQL has no memory left.{_AGAIN} it has.",
+    **dict.fromkeys(
+        ("AdminShutdown", "CannotConnectNow", "CrashShutdown", "OperationalError"),
+        f"the connection to PostgreSQL was lost, several times.{_AGAIN} the server is back.",
+    ),
+}
 _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
 
 
@@ -81,19 +98,11 @@ def _lines(
     day: str, event: dg.DagsterEvent, assets: Mapping[str | None, list[str]]
 ) -> Iterator[str]:
     data = event.event_specific_data
-    if isinstance(data, dg.AssetCheckEvaluation) and not data.passed:
-        kind = "warning" if data.severity == dg.AssetCheckSeverity.WARN else "error"
-        text = data.description or _DESCRIPTIONS.get(data.asset_check_key, "")
-        numbers = ", ".join(
-            f"{name}: {value.value}"
-            for name, value in data.metadata.items()
-            if isinstance(value, dg.IntMetadataValue)
-        )
-        asset = data.asset_key.to_user_string()
-        yield (
-            f"{day}: the check {data.check_name} of {asset} failed ({kind})."
-            f" What it expects: {text} Found: {numbers or 'see the check'}."
-        )
+    if isinstance(data, dg.AssetCheckEvaluation):
+        # The step that refuses a day has a line of its own.
+        if data.passed or data.asset_check_key == checks.MAY_BE_STAGED.key:
+            return
+        yield f"{data.partition or day}: {checks.finding(data)}"
     elif isinstance(data, StepFailureData):
         what = ", ".join(assets.get(event.step_key) or [str(event.step_key)])
         yield from _failure(f"{day}: {what} failed", data)
@@ -113,7 +122,9 @@ def _failure(what: str, data: StepFailureData) -> Iterator[str]:
         yield f"{what}: {error.message.removeprefix(ours).strip()}"
     # The checks have lines of their own.
     elif error is None or not error.message.startswith(_OF_CHECKS):
-        yield f"{what}: {error.cls_name if error else 'no reason given'}; the run's log has more."
+        name = (error.cls_name if error else None) or "no reason given"
+        other = f"{name}; the run's log has more."
+        yield f"{what}: {_OF_POSTGRES.get(name, other)}"
 
 
 def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
@@ -135,15 +146,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, text: str) -> None:
+def post(url: str, text: str, link: str | None = None) -> None:
     """Post a notice to a webhook, as the JSON that chat services take: {"text": ...}.
+
+    Args:
+        link: an address of our own, which follows the text as it is.
 
     Raises:
         NotDelivered: it can't be reached, or answers with an error.
     """
     # Cut where no escape is cut through.
     shown = re.sub(r"&[^;]*\Z", "", in_chat(text)[:_MOST])
-    body = json.dumps({"text": shown}).encode()
+    body = json.dumps({"text": f"{shown}\n{link}" if link else shown}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE):

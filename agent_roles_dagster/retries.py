@@ -5,9 +5,7 @@ it refuses the user or the database. A step leaves each table as before or as af
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import wraps
-from inspect import isgeneratorfunction
 from typing import Any, ParamSpec, TypeVar
 
 import dagster as dg
@@ -22,36 +20,28 @@ SECONDS = 20.0
 
 
 _P = ParamSpec("_P")
-_R = TypeVar("_R")
+_E = TypeVar("_E")
 
 
-def retried_if_lost(compute: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The function of an asset or a check, retried after NotRead or an OperationalError.
+def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterator[_E]]:
+    """The generator of an asset or a check, retried after NotRead or an OperationalError.
 
-    But not after `Refused`, which is such an error, too.
+    But not after `Refused`, which is such an error, too. Its first argument is Dagster's context,
+    whose log is told at once why a step waits.
     """
-    if isgeneratorfunction(compute):
-
-        @wraps(compute)
-        def each(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            with _retry():
-                yield from compute(*args, **kwargs)
-
-        return each  # type: ignore[return-value]
 
     @wraps(compute)
-    def all_at_once(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with _retry():
-            return compute(*args, **kwargs)
+    def each(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[_E]:
+        context: Any = args[0]
+        try:
+            yield from compute(*args, **kwargs)
+        except Refused:
+            raise
+        except (NotRead, psycopg.OperationalError) as error:
+            if left := RETRIES - context.op_execution_context.retry_number:
+                context.log.warning(
+                    f"{error}. It is tried again in {SECONDS:g} seconds, {left} times at most."
+                )
+            raise dg.RetryRequested(RETRIES, SECONDS) from error
 
-    return all_at_once
-
-
-@contextmanager
-def _retry() -> Iterator[None]:
-    try:
-        yield
-    except Refused:
-        raise
-    except (NotRead, psycopg.OperationalError) as error:
-        raise dg.RetryRequested(RETRIES, SECONDS) from error
+    return each

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
@@ -29,6 +30,7 @@ from agent_roles_dagster.notices import (
     what_went_wrong,
 )
 from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.reports import said
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
@@ -125,10 +127,10 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     said = ""
     until = time.monotonic() + _SECONDS
     try:
-        for text, after in _news(context.instance, state, settings.fresh_hours):
+        for text, run_id, after in _news(context.instance, state, settings.fresh_hours):
             if text:
                 if settings.webhook_url:
-                    post(settings.webhook_url, text)
+                    post(settings.webhook_url, text, _link(settings.ui_url, run_id))
                 context.log.warning(text)
                 told += 1
             state.update(after)
@@ -147,17 +149,18 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 def _news(
     instance: dg.DagsterInstance, state: dict[str, Any], fresh_hours: float
-) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """Each notice, or None, with what the state is to hold once it has been told."""
+) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
+    """Each notice, or None, its run, and what the state is to hold once it has been told."""
     for kind in _ENDS:
         if kind.value not in state:  # What happened before the first tick is old.
             newest = instance.fetch_run_status_changes(kind, limit=1).records
-            yield None, {kind.value: newest[0].storage_id if newest else 0}
+            yield None, None, {kind.value: newest[0].storage_id if newest else 0}
         ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
         for record in instance.fetch_run_status_changes(
             ended, limit=_RUNS_AT_ONCE, ascending=True
         ).records:
-            yield _of_run(instance, record.run_id), {kind.value: record.storage_id}
+            text = _of_run(instance, record.run_id)
+            yield text, record.run_id, {kind.value: record.storage_id}
     # Anybody may register a partition, under any name.
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     known = sorted(days, key=day_number)
@@ -170,10 +173,14 @@ def _news(
         is_new = len(known) > before["days"] or (
             last and before["newest"] and day_number(last) > day_number(before["newest"])
         )
-        yield None, now | ({"since": time.time(), "overdue": False} if is_new else {})
+        yield None, None, now | ({"since": time.time(), "overdue": False} if is_new else {})
     waited = timedelta(seconds=time.time() - state["since"])
     if not state["overdue"] and (text := overdue(last, waited, fresh_hours)):
-        yield text, {"overdue": True}
+        yield text, None, {"overdue": True}
+
+
+def _link(ui_url: str | None, run_id: str | None) -> str | None:
+    return f"{ui_url.rstrip('/')}/runs/{run_id}" if ui_url and run_id else None
 
 
 def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
@@ -190,12 +197,30 @@ def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
 
 def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     entries = instance.all_logs(run.dagster_run.run_id, of_type=READ)
-    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    events = [
+        entry.dagster_event
+        for entry in entries
+        if entry.dagster_event and not _is_known(instance, run, entry.dagster_event)
+    ]
     lines = what_went_wrong(_day(run), events)
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
         # Dagster starts it again; only if that was the last time, its death is news.
         lines = [line for line in lines if not line.endswith(DIED)]
     return lines
+
+
+def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEvent) -> bool:
+    """Whether it is a check's result for another day that was the same before the run."""
+    now = event.event_specific_data
+    if not isinstance(now, dg.AssetCheckEvaluation) or now.partition in (None, _day(run)):
+        return False
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        now.asset_check_key, _RUNS_AT_ONCE, partition_filter=PartitionKeyFilter(key=now.partition)
+    )
+    runs = [record.run_id for record in records]
+    at = runs.index(event_run) if (event_run := run.dagster_run.run_id) in runs else len(runs)
+    before = next((record.evaluation for record in records[at + 1 :] if record.evaluation), None)
+    return isinstance(before, dg.AssetCheckEvaluation) and said(before) == said(now)
 
 
 def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:

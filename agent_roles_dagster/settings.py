@@ -1,9 +1,11 @@
 """The settings: environment variables, each with a default. This is the one list of them."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,13 +13,37 @@ import platformdirs
 
 _SAMPLE = Path(__file__).parent / "sample" / "admin_roles"
 _SAIL = "sail"
-_JVM = ("local", "spark://", "k8s://", "yarn")
+_LOCAL = re.compile(r"local(\[.*\])?")
+_CLUSTERS = ("spark://", "k8s://", "yarn")
 # Where Linux says how much memory a container may use: in version 2 of its control groups, and 1.
 _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+_CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
+_OURS = "AGENT_ROLES_"
 _SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
+# Those of the tests begin with the second.
+_ANY = (_SPARK_CONF, "AGENT_ROLES_TEST_")
+NAMES = (
+    "AGENT_ROLES_AUTOMATION",
+    "AGENT_ROLES_CONNECTIONS",
+    "AGENT_ROLES_DATABASE_URL",
+    "AGENT_ROLES_FRESH_HOURS",
+    "AGENT_ROLES_HOLD_MIN_PREVIOUS",
+    "AGENT_ROLES_HOLD_MIN_REMOVALS",
+    "AGENT_ROLES_HOLD_SHARE",
+    "AGENT_ROLES_HOME",
+    "AGENT_ROLES_KEEP_DAYS",
+    "AGENT_ROLES_LANDING",
+    "AGENT_ROLES_MEMORY_SHARE",
+    "AGENT_ROLES_SETTLE_SECONDS",
+    "AGENT_ROLES_SPARK_MASTER",
+    "AGENT_ROLES_UI_URL",
+    "AGENT_ROLES_WARN_GRANT_SHARE",
+    "AGENT_ROLES_WARN_MIN_GRANTS",
+    "AGENT_ROLES_WEBHOOK_URL",
+)
 
 
 class InvalidSetting(ValueError):
@@ -33,11 +59,16 @@ class Guard:
         min_removals: and
         max_removed_share: a day that would remove at least this many pairs, and more than this
             share (0 to 1) of the previous day's, is held.
+        min_grants: and
+        max_granted_share: a day that newly assigns at least this many pairs, and more than this
+            share of the previous day's assignments, is warned of.
     """
 
     min_previous: int = 10
     min_removals: int = 100
     max_removed_share: float = 0.20
+    min_grants: int = 100
+    max_granted_share: float = 0.20
 
 
 @dataclass(frozen=True)
@@ -59,6 +90,7 @@ class Settings:
             its folder has changed for so long.
         automation: whether landed days are run without anybody asking, unless switched in the UI.
         webhook_url: where notices are posted; None means nowhere but the log.
+        ui_url: where the web interface is, for links to runs; None means no links.
         fresh_hours: a notice is given when no newer day has landed for so long; 0 means never.
     """
 
@@ -75,15 +107,18 @@ class Settings:
     automation: bool
     webhook_url: str | None = field(repr=False)  # its path is a secret
     fresh_hours: float
+    ui_url: str | None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """The settings that the environment variables in `env` give.
 
         Raises:
-            InvalidSetting: a value is not of its kind, or out of its range, or a cluster's
-                tasks could not reach the database.
+            InvalidSetting: there is no such setting, a value is not of its kind, or out of its
+                range, the sample would go into somebody's database, or a cluster's tasks could not
+                reach it.
         """
+        _require_known(env)
         home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
         settings = cls(
             landing=env.get("AGENT_ROLES_LANDING") or str(_SAMPLE),
@@ -102,13 +137,22 @@ class Settings:
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_PREVIOUS", Guard.min_previous, least=1)),
                 int(_number(env, "AGENT_ROLES_HOLD_MIN_REMOVALS", Guard.min_removals, least=1)),
                 _number(env, "AGENT_ROLES_HOLD_SHARE", Guard.max_removed_share, least=0, most=1),
+                int(_number(env, "AGENT_ROLES_WARN_MIN_GRANTS", Guard.min_grants, least=1)),
+                _number(env, "AGENT_ROLES_WARN_GRANT_SHARE", Guard.max_granted_share, least=0),
             ),
             keep_days=int(_number(env, "AGENT_ROLES_KEEP_DAYS", 0, least=0)),
             settle_seconds=_number(env, "AGENT_ROLES_SETTLE_SECONDS", 60.0, least=0),
             automation=_switch(env, "AGENT_ROLES_AUTOMATION"),
             webhook_url=_web_address(env, "AGENT_ROLES_WEBHOOK_URL"),
             fresh_hours=_number(env, "AGENT_ROLES_FRESH_HOURS", 36.0, least=0),
+            ui_url=_web_address(env, "AGENT_ROLES_UI_URL"),
         )
+        if settings.database_url and not env.get("AGENT_ROLES_LANDING"):
+            raise InvalidSetting(
+                "AGENT_ROLES_DATABASE_URL is set, but AGENT_ROLES_LANDING is not: the sample that"
+                " comes with the package would be loaded into that database. Set"
+                " AGENT_ROLES_LANDING to the folder or the URI where the dumps land"
+            )
         if not (settings.is_sail or settings.is_jvm or settings.is_connect):
             raise InvalidSetting(
                 "AGENT_ROLES_SPARK_MASTER: sail, sc://host:port, or one of Apache Spark's masters"
@@ -135,28 +179,48 @@ class Settings:
     @property
     def is_jvm(self) -> bool:
         """Whether Apache Spark's JVM runs on this machine, alone or as a cluster's driver."""
-        return self.spark_master.startswith(_JVM)
+        return self._is_local or self.spark_master.startswith(_CLUSTERS)
+
+    @property
+    def _is_local(self) -> bool:
+        return _LOCAL.fullmatch(self.spark_master) is not None
 
     @property
     def is_cluster(self) -> bool:
         """Whether Spark's tasks may run on other machines than this."""
-        return not (self.is_sail or self.spark_master.startswith("local"))
+        return not (self.is_sail or self._is_local)
 
     @property
     def cores(self) -> int:
-        """Cores that this process may use."""
-        if sys.platform == "linux":
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        """Cores that this process may use, at least one."""
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        if _CONTAINER_CORES.is_file():
+            quota, period = _CONTAINER_CORES.read_text().split()
+            if quota.isdigit():
+                cores = min(cores, -(-int(quota) // int(period)))
+        return max(cores, 1)
 
     @property
     def engine_memory(self) -> int:
-        """Bytes that Sail's pool may take: of the container's memory, or the machine's."""
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        for file in _CONTAINER_LIMITS:
-            if file.is_file() and (limit := file.read_text().strip()).isdigit():
-                total = min(total, int(limit))
-        return int(total * self.memory_share)
+        """Bytes that Sail's pool may take."""
+        return int(memory() * self.memory_share)
+
+
+def memory() -> int:
+    """Bytes of the container's memory, or the machine's."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in _CONTAINER_LIMITS:
+        if file.is_file() and (limit := file.read_text().strip()).isdigit():
+            total = min(total, int(limit))
+    return total
+
+
+def _require_known(env: Mapping[str, str]) -> None:
+    """Refuse a name that nothing reads, as whoever set it thinks that something does."""
+    for name in sorted(env):
+        if name.startswith(_OURS) and name not in NAMES and not name.startswith(_ANY):
+            (nearest,) = get_close_matches(name, NAMES, n=1, cutoff=0)
+            raise InvalidSetting(f"{name}: there is no such setting. The nearest is {nearest}")
 
 
 def _web_address(env: Mapping[str, str], name: str) -> str | None:

@@ -18,6 +18,8 @@ from agent_roles_dagster.database import (
     connect,
     days_schema,
     lock_tables,
+    one,
+    rows_of_file,
     run_file,
     staging_turn,
 )
@@ -55,17 +57,28 @@ _BYTES_PER_STAGED_ROW = 16
 _SAMPLE = 10
 _PHASES = ("waiting", "starting the engine", "reading and loading", "publishing")
 
+# Whether rows of the day are going to be others, or are of a version that took no fingerprint.
+_IS_CHANGED = """
+    SELECT EXISTS (SELECT FROM agent_roles_load_rows)
+        OR EXISTS (SELECT FROM agent_roles_load_delta WHERE NOT is_next AND (stage OR unstage))
+        OR NOT EXISTS (
+            SELECT FROM agent_role_sync_days WHERE sync_day = %s AND fingerprint IS NOT NULL
+        )
+"""
+
 
 class Held(Exception):
     """The day is implausible and was not staged. Its text is for the user.
 
     Attributes:
         day: what staging it would have come to.
+        sample: some of the removals.
     """
 
-    def __init__(self, text: str, day: "StagedDay") -> None:
+    def __init__(self, text: str, day: "StagedDay", sample: list[str]) -> None:
         super().__init__(text)
         self.day = day
+        self.sample = sample
 
 
 class Pruned(Exception):
@@ -150,6 +163,10 @@ class _Neighbours:
         )
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
+    def is_first(self) -> bool:
+        """Whether the day has neither an earlier version nor a pair of a day before it."""
+        return self.old is None and (self.previous is None or not self.previous["assigned"])
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -165,6 +182,7 @@ def stage_day(
     sealed: str | None,
     run_id: str,
     accept_removals: str | None,
+    approver: str | None = None,
     say: Callable[[str], None],
 ) -> StagedDay:
     """Stage the day that landed, and correct what the next staged day says about removals.
@@ -173,6 +191,7 @@ def stage_day(
         engine: enters the engine, once there is something to compute.
         sealed: content digest of the dump that is meant, None for whatever is there.
         accept_removals: why the removals are right although the guard would hold the day.
+        approver: who says so.
         say: takes a line for the user.
 
     Raises:
@@ -197,7 +216,7 @@ def stage_day(
                 neighbours.require_kept(sync_day)
                 now = datetime.now(UTC).replace(tzinfo=None)
                 schema, token = days_schema(connection), uuid.uuid4().hex[:12]
-                target = Load(url, schema, token, sync_day, loaded_at=now)
+                target = Load(url, schema, token, sync_day, now, neighbours.is_first())
                 create_load_tables(target)
                 with engine() as started:
                     marks.append(time.monotonic())
@@ -212,6 +231,7 @@ def stage_day(
                     target,
                     run_id,
                     accept_removals,
+                    approver,
                     say,
                 )
     except BaseException:
@@ -222,9 +242,20 @@ def stage_day(
                 drop_load_tables(connection, target)
         raise
     if held is not None:
-        raise Held(held, staged)
+        raise held
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
+
+
+def record_unreadable(url: str, sync_day: str, run_id: str, reason: str) -> None:
+    """Put on record that the day is no snapshot, when, and which run found it; nothing else."""
+    about = {"sync_day": sync_day, "day_no": day_number(sync_day), "run_id": run_id}
+    with connect(url) as connection, connection.transaction():
+        for name, value in {**about, "reason": reason}.items():
+            connection.execute(
+                "SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", str(value))
+            )
+        run_file(connection, "025_record_unreadable")
 
 
 def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
@@ -368,8 +399,9 @@ def _publish(
     target: Load,
     run_id: str,
     accept_removals: str | None,
+    approver: str | None,
     say: Callable[[str], None],
-) -> str | None:
+) -> Held | None:
     """Publish the loaded day in the turn's transaction; or its errors only, and say why."""
     reason = why_held(
         settings.guard,
@@ -380,7 +412,8 @@ def _publish(
     )
     held = None
     if reason and not accept_removals:
-        held = _held_text(staged, reason, removal_sample(connection, target, _SAMPLE))
+        sample = removal_sample(connection, target, _SAMPLE)
+        held = Held(_held_text(staged, reason, sample), staged, sample)
     following = neighbours.next["sync_day"] if neighbours.next else None
     wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
     lock_tables(connection, on_wait=lambda: say(wait))
@@ -388,12 +421,12 @@ def _publish(
     connection.execute(
         """
         INSERT INTO agent_roles_load_day (
-            sync_day, day_no, next_day, next_day_no, digest, files, content, observed_at,
+            sync_day, day_no, next_day, next_day_no, is_first, digest, files, content, observed_at,
             records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
             loaded_at, run_id, accepted_reason, held_reason
         ) VALUES (
-            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(digest)s, %(files)s,
-            %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
+            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(is_first)s, %(digest)s,
+            %(files)s, %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
             %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
             %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
         )
@@ -403,17 +436,57 @@ def _publish(
             "day_no": day_number(staged.sync_day),
             "next_day": following,
             "next_day_no": None if following is None else day_number(following),
+            "is_first": target.is_first,
             "loaded_at": target.loaded_at,
             "run_id": run_id,
             "accepted_reason": accept_removals if reason else None,
-            "held_reason": held,
+            "held_reason": None if held is None else str(held),
         },
     )
     run_file(connection, "021_publish_errors")
     if held is None:
+        is_changed = one(connection, _IS_CHANGED, (staged.sync_day,))
+        if reason:
+            _record_acceptance(
+                connection, staged.sync_day, accept_removals, approver, reason, run_id
+            )
         run_file(connection, "022_publish_day")
+        connection.execute(
+            "UPDATE agent_role_sync_days"
+            " SET accepted_by = NULL, accepted_run = NULL, accepted_what = NULL"
+            " WHERE sync_day = %s AND accepted_reason IS NULL AND accepted_run IS NOT NULL",
+            (staged.sync_day,),
+        )
+        if is_changed:
+            _record_fingerprint(connection, staged.sync_day)
     drop_used_tables(connection, target)
     return held
+
+
+def _record_fingerprint(connection: Connection, sync_day: str) -> None:
+    """Not in one statement: several processes take part in a sum only where nothing is written."""
+    [found] = rows_of_file(connection, "025_fingerprint", sync_day=sync_day)
+    connection.execute(
+        "UPDATE agent_role_sync_days SET fingerprint = %s WHERE sync_day = %s",
+        (found["fingerprint"], sync_day),
+    )
+
+
+def _record_acceptance(
+    connection: Connection, day: str, reason: str | None, approver: str | None, what: str, run: str
+) -> None:
+    """Who accepted what in which run, unless that is known; before the reason is published."""
+    connection.execute(
+        """
+        UPDATE agent_role_sync_days
+        SET accepted_by = %(approver)s, accepted_run = %(run)s, accepted_what = %(what)s
+        WHERE
+            sync_day = %(day)s
+            AND (accepted_reason, accepted_by, accepted_what)
+            IS DISTINCT FROM (%(reason)s, %(approver)s, %(what)s)
+        """,
+        {"day": day, "reason": reason, "approver": approver, "what": what, "run": run},
+    )
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
@@ -422,6 +495,7 @@ def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
         f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before;"
         f" of its rows only those refused were recorded ({staged.invalid_rows:,}). If a page is"
         " missing, land the whole dump again and materialise the day. If the removals are right,"
-        ' materialise it with the run config accept_removals: "<reason>" of the op'
+        " run the job accept_held_day for the day, which asks why and who says so, or"
+        ' materialise it with the run config accept_removals: "..." of the op'
         " stage_agent_roles."
     )

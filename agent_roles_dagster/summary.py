@@ -4,25 +4,47 @@ Ids and counts only. A table shows its first rows and how many more there are, h
 day is; the queries are in `sql/` and cost what the day changed, not what the tables hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent_roles_dagster.database import Connection, rows_of_file
 from agent_roles_dagster.display import in_markdown
-from agent_roles_dagster.staging import StagedDay
 
 _SHOWN = 10
 
 
-def day_summary(connection: Connection, staged: StagedDay) -> str:
-    """Removals that may be damage, the rules that were broken, the roles that changed most."""
-    day, before = staged.sync_day, staged.previous_day
+def day_summary(connection: Connection, known: Mapping[str, Any]) -> str:
+    """What a staged day changed, and the roles that it changed most.
+
+    Args:
+        known: the day's row of 040_shown_day.
+    """
+    day, before = known["sync_day"], known["previous_day"]
+    newly = known["assigned"] - known["previous_assigned"] + known["removed"]
     versus = f" since {before}" if before else "; no day before it is staged"
     parts = [
-        f"**{day}**: {staged.newly_assigned:,} newly assigned, {staged.removed:,} removed{versus}."
-        f" {staged.invalid_rows:,} of {staged.raw_rows:,} raw rows refused."
+        f"**{day}**: {newly:,} newly assigned, {known['removed']:,} removed{versus}."
+        f" {known['invalid_rows']:,} of {known['raw_rows']:,} raw rows refused."
     ]
+    if roles := rows_of_file(connection, "041_biggest_changes", sync_day=day):
+        rows = [(f"{row['role_id']}", row["assigned"], row["removed"]) for row in roles]
+        parts.append(_table(["Role", "Newly assigned", "Removed"], rows, roles[0]["roles"]))
+    return "\n\n".join(parts)
+
+
+def errors_summary(connection: Connection, known: Mapping[str, Any]) -> str:
+    """Removals that may be damage, and the rules that were broken.
+
+    Args:
+        known: the day's row of 040_shown_day.
+    """
+    day, before = known["sync_day"], known["previous_day"]
+    parts = [f"**{day}**: {known['error_rows']:,} of {known['error_raw_rows']:,} raw rows refused."]
     rows: list[tuple[str | int, ...]]
-    if suspects := rows_of_file(connection, "033_check_suspect_removals", sync_day=day):
+    suspects = []
+    if known["is_staged"]:
+        suspects = rows_of_file(connection, "033_check_suspect_removals", sync_day=day)
+    if suspects:
         parts.append("Removals beside refused rows of the same role, which may be damage:")
         rows = [
             (f"{row['role_id']}", row["removals"], f"{row['one_agent_id']}", row["invalid_rows"])
@@ -39,10 +61,22 @@ def day_summary(connection: Connection, staged: StagedDay) -> str:
             for rule in rules
         ]
         parts.append(_table(header, rows, len(rows)))
-    if roles := rows_of_file(connection, "041_biggest_changes", sync_day=day):
-        rows = [(f"{row['role_id']}", row["assigned"], row["removed"]) for row in roles]
-        parts.append(_table(["Role", "Newly assigned", "Removed"], rows, roles[0]["roles"]))
     return "\n\n".join(parts)
+
+
+def acceptance(known: Mapping[str, Any]) -> str:
+    """Who accepted what, why, and in which run."""
+    rows = [
+        (name, in_markdown(known[column]))
+        for name, column in (
+            ("Reason", "accepted_reason"),
+            ("Approver", "accepted_by"),
+            ("Run", "accepted_run"),
+            ("What was accepted", "accepted_what"),
+        )
+        if known[column]
+    ]
+    return _table(["Accepted", ""], rows, len(rows))
 
 
 def mapping_preview(connection: Connection) -> str:

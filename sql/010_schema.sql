@@ -122,7 +122,7 @@ BEGIN
             AND known.relkind = 'r'
     ) THEN
         SELECT known.version INTO version FROM agent_role_schema_version AS known;
-        IF version > 2 THEN
+        IF version > 3 THEN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
@@ -168,6 +168,13 @@ BEGIN
     END IF;
     IF pg_catalog.to_regclass('agent_role_sync_days') IS NOT NULL THEN
         ALTER TABLE agent_role_sync_days ADD COLUMN IF NOT EXISTS content JSONB;
+        ALTER TABLE agent_role_sync_days
+        ADD COLUMN IF NOT EXISTS accepted_by TEXT,
+        ADD COLUMN IF NOT EXISTS accepted_run TEXT,
+        ADD COLUMN IF NOT EXISTS accepted_what TEXT,
+        ADD COLUMN IF NOT EXISTS unreadable_at TIMESTAMP,
+        ADD COLUMN IF NOT EXISTS unreadable_by TEXT,
+        ADD COLUMN IF NOT EXISTS unreadable_reason TEXT;
         IF NOT EXISTS (
             SELECT FROM pg_catalog.pg_attribute AS known
             WHERE
@@ -177,6 +184,13 @@ BEGIN
             ALTER TABLE agent_role_sync_days ADD COLUMN error_raw_rows BIGINT;
             UPDATE agent_role_sync_days SET error_raw_rows = raw_rows;
         END IF;
+        ALTER TABLE agent_role_sync_days ADD COLUMN IF NOT EXISTS fingerprint NUMERIC;
+    END IF;
+    -- It had pairs only.
+    IF pg_catalog.to_regclass('agent_role_pending') IS NOT NULL THEN
+        ALTER TABLE agent_role_pending ADD COLUMN IF NOT EXISTS day_no BIGINT;
+        ALTER TABLE agent_role_pending ALTER COLUMN agent_id DROP NOT NULL;
+        ALTER TABLE agent_role_pending ALTER COLUMN role_id DROP NOT NULL;
     END IF;
     -- It was on the role alone.
     IF EXISTS (
@@ -248,32 +262,46 @@ CREATE TABLE IF NOT EXISTS agent_role_sync_days (
     invalid_rows BIGINT,
     assigned BIGINT,
     removed BIGINT,
+    fingerprint NUMERIC,
     error_rows BIGINT,
     error_raw_rows BIGINT,
     staged_at TIMESTAMP,
     staged_by TEXT,
     accepted_reason TEXT,
+    accepted_by TEXT,
+    accepted_run TEXT,
+    accepted_what TEXT,
     applied_at TIMESTAMP,
     applied_by TEXT,
     held_at TIMESTAMP,
     held_by TEXT,
     held_digest TEXT,
     held_reason TEXT,
+    unreadable_at TIMESTAMP,
+    unreadable_by TEXT,
+    unreadable_reason TEXT,
     pruned_at TIMESTAMP
 );
 
 COMMENT ON TABLE agent_role_sync_days IS
 'One row for each sync day: what was read, what it came to, when and by which Dagster run it was '
-'staged, applied, held or accepted. A day counts as staged while staged_at is set.';
+'staged, applied, held, accepted or found unreadable. '
+'A day counts as staged while staged_at is set.';
 COMMENT ON COLUMN agent_role_sync_days.day_no IS 'The number the day''s digits spell: its order.';
 COMMENT ON COLUMN agent_role_sync_days.content IS
 'The files that were read: name, SHA-256, number of records and of raw rows of each.';
 COMMENT ON COLUMN agent_role_sync_days.valid_pairs IS
 'Distinct valid pairs, those with the status removed included.';
+COMMENT ON COLUMN agent_role_sync_days.fingerprint IS
+'The sum of the hashes of the pairs that were staged, assigned or removed, each once.';
 COMMENT ON COLUMN agent_role_sync_days.error_rows IS
 'Rows in agent_role_pipeline_errors: those of the last readable run, which may have been held.';
 COMMENT ON COLUMN agent_role_sync_days.error_raw_rows IS
 'Raw rows of the run that error_rows are of; raw_rows are those of the run that staged the day.';
+COMMENT ON COLUMN agent_role_sync_days.accepted_by IS
+'Who approved what the day would otherwise be held for: accepted_what, in the run accepted_run.';
+COMMENT ON COLUMN agent_role_sync_days.unreadable_at IS
+'When the day was last found to be no snapshot, by which run and why. It changed nothing else.';
 COMMENT ON COLUMN agent_role_sync_days.pruned_at IS
 'When the day''s snapshot left staging, by the setting that bounds how many are kept.';
 
@@ -293,14 +321,15 @@ COMMENT ON TABLE agent_role_changes IS
 'What each staged day changed against the staged day before. The history and the mapping follow '
 'from it; a day that comes late or again rewrites only its own changes and the next day''s.';
 
--- Without an index or a key: its size tells the planner how much there is to follow.
 CREATE TABLE IF NOT EXISTS agent_role_pending (
-    agent_id BIGINT NOT NULL,
-    role_id BIGINT NOT NULL
+    agent_id BIGINT,
+    role_id BIGINT,
+    day_no BIGINT
 );
 
 COMMENT ON TABLE agent_role_pending IS
-'Pairs whose story changed since the mapping last followed; one may stand here twice. Whoever '
+'What changed since the mapping last followed: days, all of whose changes it is to follow, and '
+'single pairs of other days, or whose change was taken back. One may stand here twice. Whoever '
 'publishes a day or applies it locks this table first, so that they take turns.';
 
 CREATE TABLE IF NOT EXISTS agent_role_turn (
@@ -397,6 +426,30 @@ COMMENT ON VIEW agent_role_history IS
 'Every assignment over the staged days: the days on which it began and ended, and when the source '
 'was read on those days. An assignment that holds has no end.';
 
+CREATE OR REPLACE VIEW agent_role_pending_pairs AS
+SELECT
+    agent_id,
+    role_id
+FROM agent_role_pending
+WHERE day_no IS NULL
+UNION
+SELECT
+    change.agent_id,
+    change.role_id
+FROM agent_role_pending AS pending
+-- Day by day, each by the index, instead of all changes to pick some from.
+CROSS JOIN LATERAL (
+    SELECT
+        known.agent_id,
+        known.role_id
+    FROM agent_role_changes AS known
+    WHERE known.day_no = pending.day_no
+    OFFSET 0 -- noqa: AM09
+) AS change;
+
+COMMENT ON VIEW agent_role_pending_pairs IS
+'The pairs that agent_role_pending stands for, each once.';
+
 -- No answer would read as "nobody" in an access review, so a day that is not staged is refused.
 CREATE OR REPLACE FUNCTION agent_role_staged_day_no(asked_day TEXT) RETURNS BIGINT
 LANGUAGE plpgsql STABLE
@@ -467,6 +520,151 @@ END $$;
 COMMENT ON FUNCTION agent_role_changes_between IS
 'Which pairs were assigned or removed on the later sync day as against the earlier one.';
 
+-- What adds more to a table than it holds is faster with its indexes built at the end. These do so
+-- for the runner, who may not: they take nothing from the caller but a number, and whatever the
+-- caller does, no transaction ends with an index missing. Readers of the table wait meanwhile, so a
+-- table that somebody is reading keeps its indexes.
+CREATE OR REPLACE FUNCTION agent_role_is_bulk(added BIGINT, held_in REGCLASS) RETURNS BOOLEAN
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT
+        CASE nullif(pg_catalog.current_setting('agent_roles.bulk', TRUE), '')
+            WHEN 'on' THEN $1 > 0::BIGINT
+            WHEN 'off' THEN FALSE
+            -- For few rows, locks and catalogue cost more than is gained. One has about 60 bytes.
+            ELSE
+                $1 >= 100000::BIGINT
+                AND 60::BIGINT * $1 >= pg_catalog.pg_relation_size($2)
+        END;
+END;
+
+COMMENT ON FUNCTION agent_role_is_bulk IS
+'Whether it pays to add so many rows to a table without its indexes, and build these then. The '
+'setting agent_roles.bulk, on or off, decides instead.';
+
+CREATE OR REPLACE FUNCTION agent_role_drop_change_indexes() RETURNS BOOLEAN
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    ALTER TABLE agent_role_changes DROP CONSTRAINT agent_role_changes_pkey;
+    DROP INDEX agent_role_changes_role;
+    DROP INDEX agent_role_changes_day;
+    -- The trigger on this one builds them.
+    INSERT INTO agent_role_turn (nothing) VALUES (NULL);
+    DELETE FROM agent_role_turn;
+    RETURN TRUE;
+-- Somebody is reading it; or something of somebody else's needs the key.
+EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
+    RETURN FALSE;
+END $$;
+
+COMMENT ON FUNCTION agent_role_drop_change_indexes IS
+'Drop the indexes of agent_role_changes until the end of the transaction, if nobody is reading it.';
+
+CREATE OR REPLACE FUNCTION agent_role_build_change_indexes() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    ALTER TABLE agent_role_changes
+    ADD CONSTRAINT agent_role_changes_pkey PRIMARY KEY (agent_id, role_id, day_no);
+    CREATE INDEX agent_role_changes_role ON agent_role_changes (role_id, agent_id);
+    CREATE INDEX agent_role_changes_day ON agent_role_changes (day_no);
+    RETURN NULL;
+END $$;
+
+COMMENT ON FUNCTION agent_role_build_change_indexes IS
+'Builds what agent_role_drop_change_indexes dropped.';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger AS known
+        WHERE
+            known.tgrelid = 'agent_role_turn'::REGCLASS::OID
+            AND known.tgname = 'agent_role_build_change_indexes'
+    ) THEN
+        CREATE CONSTRAINT TRIGGER agent_role_build_change_indexes AFTER INSERT ON agent_role_turn
+        DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION agent_role_build_change_indexes();
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION agent_role_fill_mapping() RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    written BIGINT;
+BEGIN
+    LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
+    IF
+        -- By the index, also where much was deleted.
+        (SELECT pg_catalog.min(agent_id) FROM agent_role_mapping) IS NOT NULL
+        OR NOT agent_role_is_bulk(
+            pg_catalog.pg_relation_size('agent_role_changes') / 60::BIGINT, 'agent_role_mapping'
+        )
+    THEN
+        RETURN 0;
+    END IF;
+    BEGIN
+        ALTER TABLE agent_role_mapping DROP CONSTRAINT agent_role_mapping_pkey;
+    EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
+        RETURN 0;
+    END;
+    IF (SELECT pg_catalog.min(day_no) = pg_catalog.max(day_no) FROM agent_role_changes) THEN
+        INSERT INTO agent_role_mapping (agent_id, role_id, status, assigned_at)
+        SELECT
+            change.agent_id,
+            change.role_id,
+            'assigned',
+            began.observed_at
+        FROM agent_role_changes AS change
+        INNER JOIN agent_role_sync_days AS began ON change.day_no = began.day_no
+        WHERE change.change = 'assigned';
+    ELSE
+        INSERT INTO agent_role_mapping (agent_id, role_id, status, assigned_at, removed_at)
+        SELECT
+            latest.agent_id,
+            latest.role_id,
+            CASE WHEN ended.day_no IS NULL THEN 'assigned' ELSE 'removed' END,
+            began.observed_at,
+            ended.observed_at
+        FROM (
+            SELECT
+                change.agent_id,
+                change.role_id,
+                pg_catalog.max(change.day_no) FILTER (
+                    WHERE change.change = 'assigned'
+                ) AS began_no,
+                pg_catalog.max(change.day_no) FILTER (
+                    WHERE change.change = 'removed'
+                ) AS ended_no
+            FROM agent_role_changes AS change
+            GROUP BY change.agent_id, change.role_id
+        ) AS latest
+        INNER JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
+        LEFT JOIN agent_role_sync_days AS ended
+            ON latest.ended_no = ended.day_no AND latest.began_no < ended.day_no;
+    END IF;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    ALTER TABLE agent_role_mapping
+    ADD CONSTRAINT agent_role_mapping_pkey PRIMARY KEY (agent_id, role_id);
+    DELETE FROM agent_role_pending;
+    RETURN written;
+END $$;
+
+COMMENT ON FUNCTION agent_role_fill_mapping IS
+'Fill the mapping at once from all changes, if it is empty, these are many, and nobody is reading '
+'it; the rows that were written. What is pending is followed then.';
+
+REVOKE EXECUTE ON FUNCTION agent_role_drop_change_indexes FROM public;
+REVOKE EXECUTE ON FUNCTION agent_role_build_change_indexes FROM public;
+REVOKE EXECUTE ON FUNCTION agent_role_fill_mapping FROM public;
+
 -- As database.SCHEMA_VERSION has it. It rises with each change that the code needs.
 CREATE TABLE IF NOT EXISTS agent_role_schema_version (
     version INTEGER PRIMARY KEY
@@ -476,8 +674,8 @@ COMMENT ON TABLE agent_role_schema_version IS
 'One row: the version of 010_schema.sql that made these tables.';
 
 DELETE FROM agent_role_schema_version
-WHERE version <> 2;
+WHERE version <> 3;
 
-INSERT INTO agent_role_schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO agent_role_schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
 
 COMMIT;

@@ -7,6 +7,26 @@ SELECT pg_catalog.set_config(
 
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
+-- Few pairs are followed through the indexes, whatever the planner believes how few they are: it
+-- has not seen the changes of today. Without them, PostgreSQL reads all changes from end to end.
+SELECT pg_catalog.set_config('enable_seqscan', 'off', TRUE);
+
+SELECT
+    pg_catalog.set_config('enable_seqscan', follow.all_at_once, TRUE),
+    pg_catalog.set_config('enable_hashjoin', follow.all_at_once, TRUE),
+    pg_catalog.set_config('enable_mergejoin', follow.all_at_once, TRUE)
+FROM (
+    SELECT
+        CASE
+            WHEN
+                -- Of about 60 bytes each, and twenty to a page that is looked for by an index.
+                1200 * count(*) > pg_catalog.pg_relation_size('agent_role_changes')
+                THEN 'on'
+            ELSE 'off'
+        END AS all_at_once
+    FROM agent_role_pending_pairs
+) AS follow;
+
 INSERT INTO agent_role_mapping AS mapping (agent_id, role_id, status, assigned_at, removed_at)
 SELECT
     latest.agent_id,
@@ -22,7 +42,7 @@ FROM (
         max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
     FROM agent_role_changes AS change
     INNER JOIN
-        (SELECT DISTINCT agent_id, role_id FROM agent_role_pending) AS pending -- noqa: LT09
+        agent_role_pending_pairs AS pending
         ON change.agent_id = pending.agent_id AND change.role_id = pending.role_id
     GROUP BY change.agent_id, change.role_id
     -- In the order of the mapping's key, whose pages are passed through once then.
@@ -47,6 +67,7 @@ WITH gone AS MATERIALIZED (
         SELECT FROM agent_role_changes AS change
         WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
     )
+    AND pending.day_no IS NULL
 )
 
 DELETE FROM agent_role_mapping AS mapping

@@ -49,9 +49,12 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
+GRANT SELECT ON agent_role_pending_pairs TO agent_roles_runner;
 -- To lock it takes more than to read it.
 GRANT SELECT, DELETE ON agent_role_turn TO agent_roles_runner;
 GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
+GRANT EXECUTE ON FUNCTION agent_role_drop_change_indexes TO agent_roles_runner;
+GRANT EXECUTE ON FUNCTION agent_role_fill_mapping TO agent_roles_runner;
 
 -- Who reads a table runs its owner's policies, and functions in its indexes: the runner's here.
 REVOKE ALL ON stg_agent_roles FROM agent_roles_reader;
@@ -111,10 +114,15 @@ ALTER TABLE agent_role_pending OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_turn OWNER TO agent_roles_owner;
 ALTER TABLE agent_role_schema_version OWNER TO agent_roles_owner;
 ALTER VIEW agent_role_history OWNER TO agent_roles_owner;
+ALTER VIEW agent_role_pending_pairs OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_pair_hash OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_partition OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_roles_on OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_changes_between OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_is_bulk OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_drop_change_indexes OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_build_change_indexes OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_fill_mapping OWNER TO agent_roles_owner;
 
 COMMIT;

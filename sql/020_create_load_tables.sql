@@ -2,15 +2,15 @@
 -- The files 020, 021 and 022 are the parts of a run. With psql they go together, and without rows
 -- in these tables change nothing: psql -1 -f 020_... -f 021_... -f 022_...
 -- Unlogged, as a crash of the server ends the run: but for the rows, which become a partition.
+
+-- The pairs to stage as assigned. What is the same in all of them is no part of the rows: 022 adds
+-- it as columns with a default, which takes no space and rewrites nothing.
 CREATE TABLE agent_roles_load_rows (
     agent_id BIGINT,
-    role_id BIGINT,
-    status TEXT,
-    sync_day TEXT,
-    source TEXT,
-    ingested_at TIMESTAMP
+    role_id BIGINT
 );
 
+-- Other rows to stage or to unstage, and what changes; of a first day the rows say that.
 CREATE UNLOGGED TABLE agent_roles_load_delta (
     agent_id BIGINT,
     role_id BIGINT,
@@ -43,6 +43,7 @@ CREATE UNLOGGED TABLE agent_roles_load_day (
     day_no BIGINT,
     next_day TEXT,
     next_day_no BIGINT,
+    is_first BOOLEAN,
     digest TEXT,
     files BIGINT,
     content JSONB,

@@ -41,9 +41,23 @@ BEGIN
         RETURN;
     END IF;
     IF agent_role_partition(day.sync_day) IS NOT NULL THEN
-        INSERT INTO stg_agent_roles SELECT * FROM agent_roles_load_rows;
+        INSERT INTO stg_agent_roles
+        SELECT agent_id, role_id, 'assigned', day.sync_day, 'api', day.loaded_at
+        FROM agent_roles_load_rows;
         RETURN;
     END IF;
+    -- The rows that are there read the default, whatever becomes of it.
+    EXECUTE format(
+        'ALTER TABLE agent_roles_load_rows ADD COLUMN status TEXT DEFAULT ''assigned'','
+        ' ADD COLUMN sync_day TEXT DEFAULT %L, ADD COLUMN source TEXT DEFAULT ''api'','
+        ' ADD COLUMN ingested_at TIMESTAMP DEFAULT %L',
+        day.sync_day, day.loaded_at
+    );
+    ALTER TABLE agent_roles_load_rows
+    ALTER COLUMN status DROP DEFAULT,
+    ALTER COLUMN sync_day DROP DEFAULT,
+    ALTER COLUMN source DROP DEFAULT,
+    ALTER COLUMN ingested_at DROP DEFAULT;
     part := 'stg_agent_roles_' || day.sync_day;
     SELECT known.relnamespace::REGNAMESPACE::TEXT INTO place FROM pg_class AS known
     WHERE known.oid = 'agent_roles_load_rows'::REGCLASS;
@@ -59,9 +73,6 @@ BEGIN
         'ALTER TABLE stg_agent_roles ATTACH PARTITION %s.%I FOR VALUES IN (%L)',
         place, part, day.sync_day
     );
-    EXECUTE format(
-        'ALTER TABLE %s.%I DROP CONSTRAINT IF EXISTS agent_roles_load_day_only', place, part
-    );
 END $$;
 
 INSERT INTO stg_agent_roles (agent_id, role_id, status, sync_day, source, ingested_at)
@@ -69,57 +80,110 @@ SELECT
     delta.agent_id,
     delta.role_id,
     'removed',
-    day.next_day,
+    CASE WHEN delta.is_next THEN day.next_day ELSE day.sync_day END,
     'api',
     day.loaded_at
 FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
-WHERE delta.is_next AND delta.stage;
+WHERE delta.stage;
 
-DELETE FROM agent_role_changes AS known
-USING agent_roles_load_delta AS delta
-CROSS JOIN agent_roles_load_day AS day
-WHERE
-    known.agent_id = delta.agent_id
-    AND known.role_id = delta.role_id
-    AND known.day_no = CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END
-    AND delta.is_changed
-    AND delta.change IS NULL;
+-- What goes, and where the indexes are built at the end, what is written anew, too.
+DO $$
+DECLARE
+    day agent_roles_load_day%ROWTYPE;
+    is_bulk BOOLEAN;
+BEGIN
+    SELECT * INTO day FROM agent_roles_load_day;
+    IF day.is_first THEN
+        is_bulk := agent_role_is_bulk(day.assigned, 'agent_role_changes');
+    ELSE
+        SELECT agent_role_is_bulk(count(*), 'agent_role_changes') INTO is_bulk
+        FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL;
+    END IF;
 
-INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
+    DELETE FROM agent_role_changes AS known
+    USING agent_roles_load_delta AS delta
+    WHERE
+        known.agent_id = delta.agent_id
+        AND known.role_id = delta.role_id
+        AND known.day_no = CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END
+        AND delta.is_changed
+        AND (is_bulk OR delta.change IS NULL);
+
+    -- Only somebody else can have written changes of a day that is not staged.
+    IF day.is_first THEN
+        DELETE FROM agent_role_changes AS known WHERE known.day_no = day.day_no;
+    END IF;
+
+    IF is_bulk THEN
+        is_bulk := agent_role_drop_change_indexes();
+    END IF;
+
+    IF is_bulk THEN
+        INSERT INTO agent_role_changes (agent_id, role_id, day_no, change)
+        SELECT agent_id, role_id, day.day_no, 'assigned'
+        FROM stg_agent_roles WHERE day.is_first AND sync_day = day.sync_day
+        UNION ALL
+        SELECT
+            agent_id,
+            role_id,
+            CASE WHEN is_next THEN day.next_day_no ELSE day.day_no END,
+            change
+        FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL;
+        SET CONSTRAINTS agent_role_build_change_indexes IMMEDIATE;
+        RETURN;
+    END IF;
+
+    INSERT INTO agent_role_changes AS known (agent_id, role_id, day_no, change)
+    SELECT changed.agent_id, changed.role_id, changed.day_no, changed.change FROM (
+        SELECT agent_id, role_id, day.day_no, 'assigned' AS change
+        FROM stg_agent_roles WHERE day.is_first AND sync_day = day.sync_day
+        UNION ALL
+        SELECT
+            agent_id,
+            role_id,
+            CASE WHEN is_next THEN day.next_day_no ELSE day.day_no END,
+            change
+        FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL
+    ) AS changed
+    -- In the order of the key, whose index grows page by page then, however large it is.
+    ORDER BY changed.agent_id, changed.role_id
+    ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
+    WHERE known.change <> excluded.change;
+END $$;
+
+-- The mapping is to follow all changes of a day that is new, and of one that was observed at
+-- another time, which reaches it through all that began or ended on the day.
+INSERT INTO agent_role_pending (day_no)
+SELECT day.day_no
+FROM agent_roles_load_day AS day
+WHERE NOT EXISTS (
+    SELECT FROM agent_role_sync_days AS known
+    WHERE
+        known.sync_day = day.sync_day
+        AND known.staged_at IS NOT NULL
+        AND known.observed_at = day.observed_at
+);
+
+-- And single pairs, which these do not have.
+INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT
     delta.agent_id,
-    delta.role_id,
-    CASE WHEN delta.is_next THEN day.next_day_no ELSE day.day_no END,
-    delta.change
+    delta.role_id
 FROM agent_roles_load_delta AS delta
-CROSS JOIN agent_roles_load_day AS day
-WHERE delta.is_changed AND delta.change IS NOT NULL
--- In the order of the key, whose index grows page by page then, however large it is.
-ORDER BY delta.agent_id, delta.role_id
--- noqa: disable=LT02
-ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
-WHERE known.change <> excluded.change;
--- noqa: enable=LT02
-
-INSERT INTO agent_role_pending (agent_id, role_id)
-SELECT
-    agent_id,
-    role_id
-FROM agent_roles_load_delta
-WHERE is_changed AND agent_id IS NOT NULL AND role_id IS NOT NULL;
-
--- Another time of observation reaches the mapping through all that began or ended on the day.
-INSERT INTO agent_role_pending (agent_id, role_id)
-SELECT
-    change.agent_id,
-    change.role_id
-FROM agent_role_changes AS change
 WHERE
-    change.day_no = (
-        SELECT known.day_no FROM agent_role_sync_days AS known
-        INNER JOIN agent_roles_load_day AS day
-            ON known.sync_day = day.sync_day AND known.observed_at <> day.observed_at
+    delta.is_changed
+    AND delta.agent_id IS NOT NULL
+    AND delta.role_id IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM agent_role_changes AS known
+        WHERE
+            known.agent_id = delta.agent_id
+            AND known.role_id = delta.role_id
+            AND known.day_no = (
+                SELECT max(pending.day_no) FROM agent_role_pending AS pending
+                WHERE pending.day_no = (SELECT day.day_no FROM agent_roles_load_day AS day)
+            )
     );
 
 INSERT INTO agent_role_sync_days AS known (
@@ -211,11 +275,17 @@ WHERE
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day
-SET removed = next_day.removed + change.removals
+SET
+    removed = next_day.removed + change.removals,
+    fingerprint = next_day.fingerprint + change.fingerprint
 FROM agent_roles_load_day AS day
 CROSS JOIN (
-    SELECT count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals
+    SELECT
+        count(*) FILTER (WHERE stage) - count(*) FILTER (WHERE unstage) AS removals,
+        coalesce(sum(agent_role_pair_hash(agent_id, role_id)) FILTER (WHERE stage), 0)
+        - coalesce(sum(agent_role_pair_hash(agent_id, role_id)) FILTER (WHERE unstage), 0)
+            AS fingerprint
     FROM agent_roles_load_delta
     WHERE is_next
 ) AS change
-WHERE next_day.sync_day = day.next_day AND change.removals <> 0;
+WHERE next_day.sync_day = day.next_day AND (change.removals, change.fingerprint) <> (0, 0);

@@ -1,6 +1,6 @@
--- What the checks on a staged day need to know, from one pass over its partition.
--- Pairs that are there twice show as fewer distinct hashes than rows, which takes half the time of
--- grouping tens of millions of pairs; only then they are counted exactly.
+-- What the checks on a staged day need to know, from one pass over its partition, by several
+-- processes. It has as many rows as were staged, each pair once, and the sum of their hashes is the
+-- same: so no pair is there twice. Only where that is not so, pairs that are twice are counted.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 031_check_staging.sql
 SELECT
     day.raw_rows,
@@ -13,20 +13,22 @@ SELECT
     day.pruned_at IS NOT NULL AS is_pruned,
     staged.*,
     CASE
-        WHEN staged.rows_with_ids > staged.distinct_hashes
-            THEN (
-                SELECT coalesce(sum(pair.times - 1), 0)::BIGINT
-                FROM (
-                    SELECT count(*) AS times FROM stg_agent_roles
-                    WHERE
-                        sync_day = current_setting('agent_roles.sync_day')
-                        AND agent_id IS NOT NULL
-                        AND role_id IS NOT NULL
-                    GROUP BY agent_id, role_id
-                    HAVING count(*) > 1
-                ) AS pair
-            )
-        ELSE 0
+        WHEN
+            (staged.all_rows, staged.rows_with_ids, staged.fingerprint)
+            = (day.assigned + day.removed, staged.all_rows, day.fingerprint)
+            THEN 0
+        ELSE (
+            SELECT coalesce(sum(pair.times - 1), 0)::BIGINT
+            FROM (
+                SELECT count(*) AS times FROM stg_agent_roles
+                WHERE
+                    sync_day = current_setting('agent_roles.sync_day')
+                    AND agent_id IS NOT NULL
+                    AND role_id IS NOT NULL
+                GROUP BY agent_id, role_id
+                HAVING count(*) > 1
+            ) AS pair
+        )
     END AS twice,
     (
         SELECT count(*) FROM agent_role_pipeline_errors AS refused
@@ -36,23 +38,16 @@ FROM (
     SELECT
         count(*) AS all_rows,
         count(*) FILTER (WHERE agent_id IS NOT NULL AND role_id IS NOT NULL) AS rows_with_ids,
-        count(DISTINCT pair_hash) AS distinct_hashes,
+        -- Null where an id is.
+        coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint,
         count(*) FILTER (WHERE agent_id IS NULL) AS null_agent_ids,
         count(*) FILTER (WHERE role_id IS NULL) AS null_role_ids,
         count(*) FILTER (WHERE status IS NULL) AS null_statuses,
         count(*) FILTER (WHERE status NOT IN ('assigned', 'removed')) AS other_statuses,
         count(*) FILTER (WHERE status = 'assigned') AS assigned_stored,
         count(*) FILTER (WHERE status = 'removed') AS removed_stored
-    FROM (
-        SELECT
-            agent_id,
-            role_id,
-            status,
-            -- Null where an id is.
-            agent_role_pair_hash(agent_id, role_id) AS pair_hash
-        FROM stg_agent_roles
-        WHERE sync_day = current_setting('agent_roles.sync_day')
-    ) AS hashed
+    FROM stg_agent_roles
+    WHERE sync_day = current_setting('agent_roles.sync_day')
 ) AS staged
 CROSS JOIN agent_role_sync_days AS day
 WHERE day.sync_day = current_setting('agent_roles.sync_day');

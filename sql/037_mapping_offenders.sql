@@ -57,7 +57,7 @@ FROM (
     WHERE
         found.kind IS NOT NULL
         AND NOT EXISTS (
-            SELECT FROM agent_role_pending AS pending
+            SELECT FROM agent_role_pending_pairs AS pending
             WHERE pending.agent_id = found.agent_id AND pending.role_id = found.role_id
         )
 ) AS problem

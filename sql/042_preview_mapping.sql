@@ -24,10 +24,10 @@ FROM (
             began.observed_at AS assigned_at,
             ended.observed_at AS removed_at
         FROM (
-            SELECT DISTINCT
+            SELECT
                 agent_id,
                 role_id
-            FROM agent_role_pending
+            FROM agent_role_pending_pairs
             ORDER BY agent_id, role_id
         ) AS pending
         CROSS JOIN

@@ -186,5 +186,9 @@ def object_store() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def check_results() -> Callable[[dg.ExecuteInProcessResult], dict[str, Any]]:
-    """The run's check evaluations by the check's name."""
-    return lambda result: {e.check_name: e for e in result.get_asset_check_evaluations()}
+    """The run's check evaluations for its own day, by the check's name."""
+    return lambda result: {
+        each.check_name: each
+        for each in result.get_asset_check_evaluations()
+        if each.partition == result.dagster_run.tags["dagster/partition"]
+    }

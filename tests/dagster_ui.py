@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
@@ -28,11 +29,21 @@ BROWSER_ARGUMENTS = (
 START, RUN, STEP = 240, 300, 60
 
 
+@cache
 def chromium() -> str | None:
-    """Path of a Chromium on this machine, None if there is none."""
+    """Path of a Chromium on this machine that starts, None if there is none."""
     names = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
     given = os.environ.get("CHROMIUM")
-    return shutil.which(given) if given else next(filter(None, map(shutil.which, names)), None)
+    paths = filter(None, map(shutil.which, [given] if given else names))
+    return next(filter(_starts, paths), None)
+
+
+def _starts(path: str) -> bool:
+    """Whether it says its version: what is there may only tell how to install it."""
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 @contextmanager

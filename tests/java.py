@@ -7,7 +7,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from agent_roles_dagster.engines.java import JavaNotFound, java_home
+from agent_roles_dagster.engines.errors import JavaNotFound
+from agent_roles_dagster.engines.java import java_home
 
 # Spark's launcher asks for this module at every start, and the wheel's Java, which lacks it, ends.
 _WITHOUT_MODULE = """\

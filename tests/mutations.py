@@ -26,6 +26,7 @@ class Mutation(NamedTuple):
 
 _PACKAGE = "agent_roles_dagster/"
 _SAIL = _PACKAGE + "engines/sail.py"
+_DOOR = _PACKAGE + "engines/door.py"
 _TASKS = _PACKAGE + "tasks.py"
 _EMBEDDED = _PACKAGE + "embedded_postgres.py"
 _GUARD = _PACKAGE + "guard.py"
@@ -169,7 +170,7 @@ MUTATIONS = (
     Mutation(
         "a server that refuses is not asked again",
         _PACKAGE + "retries.py",
-        "    except Refused:\n        raise\n",
+        "        except Refused:\n            raise\n",
         "",
         "tests/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
     ),
@@ -305,8 +306,8 @@ MUTATIONS = (
     Mutation(
         "of an error that is not ours the text is not told",
         _NOTICES,
-        "{error.cls_name if error else 'no reason given'}",
-        "{error.message if error else 'no reason given'}",
+        "name = (error.cls_name if error else None)",
+        "name = (error.message if error else None)",
         _IN_NOTICES
         + "test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sentence",
     ),
@@ -378,8 +379,8 @@ MUTATIONS = (
     Mutation(
         "a held day is not staged",
         _STAGING,
-        '    if held is None:\n        run_file(connection, "022_publish_day")',
-        '    if True:\n        run_file(connection, "022_publish_day")',
+        "    if held is None:\n        is_changed",
+        "    if True:\n        is_changed",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
@@ -399,8 +400,8 @@ MUTATIONS = (
     Mutation(
         "a blank reason accepts nothing",
         _PACKAGE + "assets.py",
-        '(config.accept_removals or "").strip() or None',
-        "config.accept_removals",
+        '(self.accept_removals or "").strip() or None',
+        "self.accept_removals",
         _ACCEPTED,
     ),
     # Reading a dump.
@@ -647,22 +648,22 @@ MUTATIONS = (
     Mutation(
         "the next day's removals follow a late day",
         _PUBLISH_DAY,
-        "WHERE delta.is_next AND delta.stage;",
-        "WHERE delta.is_next AND delta.stage AND FALSE;",
+        "WHERE delta.stage;",
+        "WHERE delta.stage AND NOT delta.is_next;",
         _case("10-late-day"),
     ),
     Mutation(
         "another time of observation reaches the mapping",
         _PUBLISH_DAY,
-        "known.observed_at <> day.observed_at",
-        "FALSE",
+        "        AND known.observed_at = day.observed_at\n",
+        "",
         _IN_STAGING + "test_another_time_of_observation_reaches_the_mapping",
     ),
     Mutation(
         "the next day's own count of removals follows",
         _PUBLISH_DAY,
-        "SET removed = next_day.removed + change.removals",
-        "SET removed = next_day.removed",
+        "removed = next_day.removed + change.removals",
+        "removed = next_day.removed",
         _IN_CHECKS + "test_a_late_day_leaves_the_next_one_sound",
     ),
     Mutation(
@@ -719,8 +720,8 @@ MUTATIONS = (
     Mutation(
         "no other day that waits is applied if it breaks a rule",
         _MAPPING,
-        'for day in {sync_day, *(row["sync_day"] for row in pending)}:',
-        "for day in {sync_day}:",
+        'days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)',
+        "days = [sync_day]",
         _IN_MAPPING + "test_a_day_that_waits_beside_one_that_breaks_a_rule_is_not_applied",
     ),
     # Old snapshots.
@@ -918,22 +919,29 @@ MUTATIONS = (
     # The engines.
     Mutation(
         "Sail's port is closed",
-        _SAIL,
+        _DOOR,
         "os.dup2(closed.fileno(), each.descriptor, inheritable=False)",
         "pass",
         _IN_SAIL + "test_another_account_is_refused_while_the_queries_go_on",
     ),
     Mutation(
         "nobody else is connected to Sail",
-        _SAIL,
-        "    if any(each.port == port and each.peer_port not in from_us for each in now):",
-        "    if False:",
+        _DOOR,
+        "    if strangers:\n        raise Intruder",
+        "    if False:\n        raise Intruder",
         _IN_SAIL + "test_a_connection_that_came_before_ours_ends_the_run",
+    ),
+    Mutation(
+        "nobody else gets as far as Sail",
+        _DOOR,
+        "        _let_in_only(each.descriptor, our_port)\n",
+        "        pass\n",
+        _IN_SAIL + "test_who_comes_while_the_port_is_open_is_not_let_in_even_if_he_leaves_at_once",
     ),
     Mutation(
         "SIGINT is ours again",
         _SAIL,
-        "            _restore_handlers()\n",
+        "                _restore_handlers()\n",
         "",
         _IN_SAIL + "test_a_signal_ends_a_run_at_once_and_nothing_is_published",
     ),

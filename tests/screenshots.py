@@ -42,6 +42,7 @@ def main() -> None:
             ui.wait_until_offered([*DAYS, "day4"])
             ui.materialise("day4", "Failure")
             summary(ui, page)
+            held(ui, page)
             plots(ui, page)
 
 
@@ -66,9 +67,16 @@ def checks(ui: DagsterUi, page: Page) -> None:
 def summary(ui: DagsterUi, page: Page) -> None:
     """The partitions, one of them held, and what the page of another one says of its day."""
     ui.open("/assets/stg_agent_roles?view=partitions&partition=day2")
-    expect(page.get_by_text("which may be damage")).to_be_visible()
+    expect(page.get_by_text("newly assigned").first).to_be_visible()
     expect(page.get_by_text("Failed (1)")).to_be_visible()
     _take(page, "summary")
+
+
+def held(ui: DagsterUi, page: Page) -> None:
+    """The one check that fails for a held day, and what it says."""
+    ui.open("/assets/stg_agent_roles?view=checks&checkDetail=day_may_be_staged")
+    expect(page.get_by_text("day4 is held: it has no records at all").first).to_be_visible()
+    _take(page, "held")
 
 
 def plots(ui: DagsterUi, page: Page) -> None:

@@ -17,7 +17,7 @@ from tests.worlds import write_day
 
 
 def test_a_spark_connect_url_with_its_token_is_no_part_of_the_configuration_that_is_shown() -> None:
-    env = {"AGENT_ROLES_DATABASE_URL": "postgresql://db/roles"}
+    env = {"AGENT_ROLES_DATABASE_URL": "postgresql://db/roles", "AGENT_ROLES_LANDING": "s3://x"}
     settings = Settings.from_env({**env, "AGENT_ROLES_SPARK_MASTER": "sc://spark/;token=secret"})
     assert "secret" not in repr(spark_resource(settings).spark_config)
 

@@ -65,6 +65,7 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
     results = check_results(two_days.results[-1])
     assert {name for name, result in results.items() if not result.passed} == set()
     assert set(results) == {
+        "day_may_be_staged",
         "agent_id_is_not_null",
         "role_id_is_not_null",
         "status_is_not_null",
@@ -72,6 +73,7 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
         "no_pair_twice",
         "conservation",
         "no_removals_beside_invalid_records",
+        "changes_are_usual",
         "no_invalid_rows",
         "assigned_pairs_are_the_newest_days",
         "times_fit_status",
@@ -148,6 +150,24 @@ def test_a_damaged_staged_day_fails_its_check_and_is_not_applied(
     assert all(result.passed for result in check_results(result).values())
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE stg_agent_roles SET agent_id = 1 WHERE (agent_id, sync_day) = (2, 'day2')",
+        "UPDATE stg_agent_roles SET agent_id = 1 WHERE (agent_id, sync_day) = (3, 'day2')",
+        "UPDATE stg_agent_roles SET agent_id = 1 WHERE agent_id = 2",
+    ],
+)
+def test_a_pair_in_the_place_of_another_one_is_found_although_the_numbers_fit(
+    two_days: Pipeline, check_results: CheckResults, damage_after_staging: Damage, damage: str
+) -> None:
+    damage_after_staging(two_days, damage)
+    results = check_results(two_days.run("day2"))
+    assert not results["no_pair_twice"].passed
+    shown = [record.data for record in results["no_pair_twice"].metadata["sample"].records]
+    assert {(row["agent_id"], row["role_id"]) for row in shown} == {("1", "10")}
+
+
 def test_a_late_day_leaves_the_next_one_sound(
     two_days: Pipeline, check_results: CheckResults
 ) -> None:
@@ -209,14 +229,39 @@ def test_each_check_shows_its_own_offenders(
 
 
 def test_removals_beside_invalid_records_of_the_same_role_are_a_warning(
-    two_days: Pipeline, check_results: CheckResults
+    two_days: Pipeline, check_results: CheckResults, capfd: pytest.CaptureFixture[str]
 ) -> None:
     _land(two_days, "day3", [{"id": 10, "agents": [1, "?"]}, *DAY2[1:]], "2026-01-03T06:00:00Z")
     result = two_days.run("day3")
     assert result.success
+    assert (
+        "WARNING - __ASSET_JOB - " + result.run_id + " - check_stg_agent_roles - day3: the check"
+        " no_removals_beside_invalid_records of stg_agent_roles failed (warning). What it expects:"
+        " No role lost agents on a day when records of that role were invalid: that may be damage"
+        " in the dump, not removals. Found: roles: 1, removals: 1.\n"
+    ) in capfd.readouterr().err, "the terminal, too"
     found = check_results(result)["no_removals_beside_invalid_records"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["removals"].value == 1
+
+
+def test_grants_beyond_the_days_before_are_a_warning_by_the_settings_limits(
+    two_days: Pipeline, check_results: CheckResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_WARN_MIN_GRANTS", "4")
+    monkeypatch.setenv("AGENT_ROLES_WARN_GRANT_SHARE", "1.5")
+    for new, passed in ((4, True), (5, False)):
+        agents = [1, 2, *range(10, 10 + new)]
+        _land(two_days, "day3", [{"id": 10, "agents": agents}, *DAY2[1:]], "2026-01-03T06:00:00Z")
+        result = two_days.run("day3")
+        assert result.success
+        found = check_results(result)["changes_are_usual"]
+        assert (found.passed, found.severity) == (passed, dg.AssetCheckSeverity.WARN)
+        assert found.metadata["newly assigned"].value == new
+    assert found.description == (
+        "day3: it newly assigns 5 pairs, where the previous day had 3 assignments (warned from 4"
+        " and more than 150% on)."
+    )
 
 
 @pytest.mark.parametrize(

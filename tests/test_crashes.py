@@ -20,7 +20,7 @@ from agent_roles_dagster.database import connect
 from agent_roles_dagster.embedded_postgres import running_server
 from tests.conftest import Pipeline, empty_database
 from tests.processes import killed_at_the_end, start
-from tests.worlds import TABLES, Tables, tables, write_day
+from tests.worlds import TABLES, Tables, tables, with_bulk, write_day
 
 KILLS = int(os.environ.get("AGENT_ROLES_TEST_KILLS", "60"))
 NEW_DAYS = min(30, KILLS // 10)  # a month of them
@@ -56,12 +56,15 @@ def env(pipeline: Pipeline, tmp_path: Path) -> dict[str, str]:
     }
 
 
-# In halves, so that pytest's two processes share them.
-@pytest.mark.parametrize("half", ["first", "second"])
+# In halves, so that pytest's two processes share them. In one, indexes are dropped and built.
+@pytest.mark.parametrize("bulk", ["off", "on"])
 def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
-    reference: list[Tables], pipeline: Pipeline, tmp_path: Path, env: dict[str, str], half: str
+    reference: list[Tables], pipeline: Pipeline, tmp_path: Path, env: dict[str, str], bulk: str
 ) -> None:
-    chance = _chance(half)
+    chance = _chance(bulk)
+    env["AGENT_ROLES_DATABASE_URL"] = with_bulk(pipeline.database, bulk)
+    indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+    all_indexes = pipeline.rows(indexes)
     phases: Counter[str] = Counter()
     life = _complete(env, tmp_path)
     target, log = 1, tmp_path / "log"
@@ -72,6 +75,7 @@ def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
         found = tables(pipeline.database)
         for name in TABLES:
             assert found[name] in (reference[0][name], reference[1][name]), (phase, name)
+        assert pipeline.rows(indexes) == all_indexes
         if phase == COMPLETED:
             assert found == reference[target]
             continue

@@ -402,6 +402,32 @@ def test_temporary_tables_of_the_same_names_are_not_taken_for_the_tables(
     assert pipeline.rows(mapped) == []
 
 
+def test_the_runner_may_drop_indexes_and_not_leave_a_table_without(team: Pipeline) -> None:
+    query = "SELECT indexdef FROM pg_indexes WHERE tablename = 'agent_role_changes' ORDER BY 1"
+    indexes = team.rows(query)
+    assert len(indexes) == 3
+    with psycopg.connect(team.database) as runner:
+        runner.execute("SET ROLE agent_roles_runner")
+        runner.execute("SELECT agent_role_drop_change_indexes()")
+        assert runner.execute(query.encode()).fetchall() == []
+        runner.execute("INSERT INTO agent_role_changes VALUES (1, 10, 1, 'assigned')")
+        runner.commit()
+        assert runner.execute(query.encode()).fetchall() == indexes
+        runner.execute("SET ROLE agent_roles_runner")
+        runner.execute("SELECT agent_role_drop_change_indexes()")
+        runner.execute("INSERT INTO agent_role_changes VALUES (1, 10, 1, 'assigned')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            runner.commit()
+    for table in ("agent_role_changes", "agent_role_mapping"):
+        for forbidden in (f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey", f"TRUNCATE {table}"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                team.execute(f"SET ROLE agent_roles_runner; {forbidden}")
+    for function in ("agent_role_drop_change_indexes", "agent_role_fill_mapping"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            team.execute(f"SET ROLE agent_roles_reader; SELECT {function}()")
+    assert team.rows(query) == indexes
+
+
 def test_every_function_has_its_names_settled(team: Pipeline) -> None:
     query = "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'public'::REGNAMESPACE"
     settled = {
@@ -410,7 +436,7 @@ def test_every_function_has_its_names_settled(team: Pipeline) -> None:
             query.replace("proconfig", "proconfig, pg_get_function_sqlbody(oid)")
         )
     }
-    assert len(settled) == 5
+    assert len(settled) == 9
     assert None not in [each[0] for each in settled.values()], settled
 
 
@@ -532,7 +558,7 @@ def test_no_wait_for_a_lock_is_left_limited_in_a_session_that_a_pooler_gives_on(
     pipeline: Pipeline,
 ) -> None:
     with connect(pipeline.database) as connection:
-        load = Load(pipeline.database, "public_days", "0" * 12, "day1", datetime(2026, 1, 1))
+        load = Load(pipeline.database, "public_days", "0" * 12, "day1", datetime(2026, 1, 1), False)
         drop_load_tables(connection, load)
         assert connection.execute("SHOW lock_timeout").fetchone() == {"lock_timeout": "0"}
         # As somebody else may have left it.
@@ -586,3 +612,21 @@ def test_every_table_view_and_function_has_one_of_the_roles_as_its_owner(team: P
         """
     )
     assert others == []
+
+
+def test_a_run_takes_a_share_of_the_servers_memory_and_no_less_than_it_is_given(
+    pipeline: Pipeline,
+) -> None:
+    sizes = "SELECT pg_size_bytes(current_setting('work_mem')) AS sort,"
+    sizes += " pg_size_bytes(current_setting('maintenance_work_mem')) AS build,"
+    sizes += " pg_size_bytes(current_setting('shared_buffers')) AS buffers"
+    with connect(pipeline.database) as connection:
+        found = connection.execute(sizes.encode()).fetchone()
+        assert found is not None
+        assert found["sort"] == max(4 << 20, found["buffers"] // 8)
+        assert found["build"] == max(64 << 20, found["buffers"] // 2)
+    for setting, sort in (("agent_roles.memory%3D2GB", 256), ("work_mem%3D3GB", 3072)):
+        with connect(f"{pipeline.database}&options=-c{setting}") as connection:
+            found = connection.execute(sizes.encode()).fetchone()
+            assert found is not None
+            assert found["sort"] == sort << 20

@@ -43,9 +43,11 @@ from agent_roles_dagster.staging import Held, Pruned, stage_day
 from tests import model
 from tests.conftest import empty_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages
+from tests.worlds import with_bulk
 
 HISTORIES = int(os.environ.get("AGENT_ROLES_TEST_HISTORIES", "120"))
 STEPS = int(os.environ.get("AGENT_ROLES_TEST_STEPS", "4"))
+INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
 GUARD = model.Guard(min_previous=3, min_removals=2, share=0.5)
 
 _SETTINGS = settings(
@@ -65,12 +67,18 @@ class World:
 
     def __init__(self, landing: Path, url: str) -> None:
         self._landing = landing
-        self._url = url
+        self._server_url = self._url = url
         self._settings = Settings.from_env()
         self._spark = spark_resource(self._settings)
         with database.connect(url):
             pass  # creates the schema
         self._connection = psycopg.connect(url, autocommit=True)
+
+        self._indexes = self.rows(INDEXES)
+
+    def build_indexes_at_the_end(self, is_bulk: bool) -> None:
+        """Whether what is written goes into tables without indexes, as many rows do."""
+        self._url = with_bulk(self._server_url, "on" if is_bulk else "off")
 
     def close(self) -> None:
         self._connection.close()
@@ -169,6 +177,7 @@ class World:
             )
         for table, query in tables.items():
             _assert_same(table, self.rows(query), getattr(expected, table)())
+        assert self.rows(INDEXES) == self._indexes
         errors = self.rows(
             "SELECT sync_day, agent_id, role_id, error_type, error_message, raw_record::text"
             " FROM agent_role_pipeline_errors"
@@ -292,6 +301,7 @@ class History(RuleBasedStateMachine):
         is_sealed = data.draw(st.integers(0, 3)) < 3
         dies_before_applying = data.draw(st.integers(0, 9)) == 9
         keep_days = data.draw(st.sampled_from([0, 0, 0, 1, 2]))
+        self._world.build_indexes_at_the_end(data.draw(st.booleans()))
         note(f"{day}: {files}")
         loaded_before = self._world.loaded_at()
         is_repeated = self._staged.pop(day, None) == files and self._is_applied

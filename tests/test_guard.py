@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_roles_dagster.guard import why_held
+from agent_roles_dagster.guard import unusual, why_held
 from agent_roles_dagster.settings import Guard
 
 
@@ -84,3 +84,40 @@ def test_a_share_of_whole_percents_is_exact(percent: int) -> None:
     counts = {"records": 1, "assigned": 1, "previous": 100}
     assert why_held(limits, **counts, removals=percent) is None
     assert why_held(limits, **counts, removals=percent + 1)
+
+
+@pytest.mark.parametrize(
+    ("newly", "previous", "removals", "said"),
+    [
+        (0, 0, 0, []),
+        (99, 10, 0, []),
+        (100, 500, 0, []),  # a fifth, to the pair
+        (
+            101,
+            500,
+            0,
+            [
+                "it newly assigns 101 pairs, where the previous day had 500 assignments"
+                " (warned from 100 and more than 20% on)"
+            ],
+        ),
+        (0, 21, 10, []),
+        (0, 20, 10, []),
+        (0, 99, 50, ["50 of the previous day's 99 assignments, more than half, are gone"]),
+        (0, 100, 51, []),  # from here on, a day may be held
+        (
+            300_000,
+            21,
+            21,
+            [
+                "it newly assigns 300,000 pairs, where the previous day had 21 assignments"
+                " (warned from 100 and more than 20% on)",
+                "21 of the previous day's 21 assignments, more than half, are gone",
+            ],
+        ),
+    ],
+)
+def test_a_day_that_grants_far_more_or_replaces_a_small_tenant_is_unusual(
+    newly: int, previous: int, removals: int, said: list[str]
+) -> None:
+    assert unusual(Guard(), newly=newly, previous=previous, removals=removals) == said

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster.engines.java import JavaNotFound, java_home
+from agent_roles_dagster.engines.errors import JavaNotFound
+from agent_roles_dagster.engines.java import java_home
 from tests.java import java_for_tests
 
 _SPARK = """
@@ -24,10 +25,13 @@ settings = Settings.from_env()
 with started(spark_resource(settings), settings) as engine:
     spark = engine.session
     print(spark.range(10).count(), spark.conf.get("spark.authenticate"))
-    arguments = [each.cmdline() for each in psutil.Process().children(recursive=True)]
+    arguments = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            arguments.append(child.cmdline())
     assert "pyspark-shell" in arguments[0]
     assert "a-secret" not in repr(arguments), "other accounts see a process's arguments"
-    print(spark.conf.get("spark.my.key"))
+    print(spark.conf.get("spark.my.key"), spark.conf.get("spark.my.default"))
     listening = set()
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # A worker may have ended by now.
@@ -88,7 +92,7 @@ def test_without_any_java_the_advice_is_a_jdk_or_sail() -> None:
 def test_apache_spark_says_nothing_and_keeps_its_settings_to_itself(tmp_path: Path) -> None:
     said = _run_spark(tmp_path, java_for_tests())
     said = said.removeprefix("WARNING: Using incubator modules: jdk.incubator.vector\n")
-    assert said == "10 true\na-secret\n"
+    assert said == "10 true\na-secret of spark-defaults.conf\n"
 
 
 def test_a_java_that_does_not_run_ends_in_a_sentence_that_names_it(tmp_path: Path) -> None:
@@ -106,6 +110,7 @@ def _java(home: Path, version: str) -> Path:
 
 
 def _run_spark(folder: Path, home: str) -> str:
+    (folder / "spark-defaults.conf").write_text("spark.my.default of spark-defaults.conf\n")
     done = subprocess.run(
         [sys.executable, "-c", _SPARK],
         env={
@@ -114,6 +119,7 @@ def _run_spark(folder: Path, home: str) -> str:
             "AGENT_ROLES_SPARK_MASTER": "local[1]",
             "AGENT_ROLES_SPARK_CONF_my__key": "a-secret",
             "JAVA_HOME": home,
+            "SPARK_CONF_DIR": str(folder),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -308,6 +308,27 @@ def test_a_landing_folder_may_have_two_colons_in_its_path(tmp_path: Path, form: 
     assert list(read_file("day1", dump.files[0]))[-1]["kind"].to_pylist() == ["file"]
 
 
+def test_a_folder_that_becomes_a_link_while_its_file_is_opened_lets_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    dump = land(landing, {"a.json": RECORDS})
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a.json").write_bytes(RECORDS)
+    opened = os.open
+
+    def after_a_swap(path: str, *args: Any, **options: Any) -> int:
+        if path.endswith("day1/a.json"):
+            (landing / "day1").rename(landing / "before")
+            (landing / "day1").symlink_to(tmp_path / "secrets")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", after_a_swap)
+    with pytest.raises(Unreadable, match=r"^day1/a\.json: it is a link that leads out of"):
+        seal(dump)
+
+
 def test_a_file_that_is_replaced_by_nothing_makes_the_day_unreadable(tmp_path: Path) -> None:
     dump = land(tmp_path, {"a.json": RECORDS})
     (tmp_path / "day1" / "a.json").unlink()
@@ -689,3 +710,31 @@ def test_a_gzip_that_is_cut_anywhere_is_never_whole(content: bytes, data: st.Dat
     cut = zipped[: data.draw(st.integers(0, len(zipped) - 1))]
     with pytest.raises(Unreadable, match=r"^a broken gzip file \(cut short\)$"):
         list(inflate(iter([cut] if cut else []), "a.json.gz"))
+
+
+def test_a_day_with_other_files_only_says_which(tmp_path: Path) -> None:
+    (tmp_path / "day1").mkdir()
+    for names, only in (
+        ((), ""),
+        (("export.csv",), ", only export.csv"),
+        (("a.txt", "b.txt", "c.txt"), ", only a.txt, b.txt, c.txt and others"),
+    ):
+        for name in names:
+            (tmp_path / "day1" / name).write_text("agent,role")
+        with pytest.raises(Unreadable) as refused:
+            find_dump(str(tmp_path), "day1")
+        assert str(refused.value) == (
+            f"day1: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed{only}"
+        )
+
+
+def test_a_landing_folder_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "dump.json").write_text("[]")
+    for name, why in (("nowhere", "is not there"), ("dump.json", "is no folder")):
+        landing = str(tmp_path / name)
+        with pytest.raises(InvalidSyncDay) as refused:
+            require_landed(landing, "day1")
+        assert str(refused.value) == (
+            f"'day1' has not landed: there is no such folder; {EXPECTED}."
+            f" {landing}, which AGENT_ROLES_LANDING names, {why}"
+        )

@@ -8,7 +8,7 @@ import pytest
 from agent_roles_dagster.database import connect, run_file
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from tests.conftest import Pipeline
-from tests.worlds import write_day
+from tests.worlds import with_bulk, write_day
 
 STAGING = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
 
@@ -38,12 +38,16 @@ def test_a_run_that_waits_for_another_one_says_so_and_then_applies(pipeline: Pip
     ) == [(0,)]
 
 
-def test_a_reader_in_an_open_transaction_keeps_no_run_waiting(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("bulk", ["on", "off"])
+def test_a_reader_in_an_open_transaction_keeps_no_run_waiting(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, bulk: str
+) -> None:
     write_day(pipeline.landing, "day1", seed=1)
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", with_bulk(pipeline.database, bulk))
     with psycopg.connect(pipeline.database) as reader:
         with connect(pipeline.database):
             pass  # creates the schema
-        reader.execute("SELECT FROM agent_role_pending, agent_role_mapping, agent_role_sync_days")
+        reader.execute("SELECT FROM agent_role_pending, agent_role_mapping, agent_role_history")
         assert pipeline.run("day1").success
         assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
     assert pipeline.rows("SELECT count(*) FROM agent_role_pending") == [(0,)]
@@ -129,3 +133,23 @@ def test_times_are_utc_whatever_the_sessions_time_zone_is(pipeline: Pipeline) ->
 def test_a_day_that_is_not_staged_is_not_applied(pipeline: Pipeline) -> None:
     with pytest.raises(NotApplied, match="day1 is not staged"):
         apply_day(pipeline.database, "day1", "a run", say=print)
+
+
+def test_a_mapping_is_filled_at_once_with_what_it_would_follow_day_by_day(
+    pipeline: Pipeline,
+) -> None:
+    found = []
+    for bulk in ("off", "on"):
+        url = with_bulk(pipeline.database, bulk)
+        for number in (2, 1, 3):
+            write_day(pipeline.landing, f"day{number}", seed=number)
+            assert pipeline.run(f"day{number}", select=STAGING).success
+        written = apply_day(url, "day3", "a run", say=print).written
+        assert pipeline.rows("SELECT * FROM agent_role_pending") == []
+        found.append((written, sorted(pipeline.rows("SELECT * FROM agent_role_mapping"), key=repr)))
+        pipeline.execute(
+            "DELETE FROM agent_role_mapping; UPDATE agent_role_sync_days SET applied_at = NULL;"
+            " INSERT INTO agent_role_pending (day_no) SELECT day_no FROM agent_role_sync_days"
+        )
+    assert found[0] == found[1]
+    assert len(found[0][1]) == found[0][0] > 100

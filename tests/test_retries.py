@@ -1,8 +1,10 @@
 """What was lost is asked for again within the run, and what the server refuses is not."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import click
@@ -29,14 +31,21 @@ def test_what_is_lost_is_asked_for_three_times_more_twenty_seconds_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()  # not so soon
+    said: list[str] = []
+    context = SimpleNamespace(
+        op_execution_context=SimpleNamespace(retry_number=1),
+        log=SimpleNamespace(warning=said.append),
+    )
 
     @retries.retried_if_lost
-    def lose() -> None:
+    def lose(context: SimpleNamespace) -> Iterator[None]:
         raise NotRead("day1: can't be read")
+        yield
 
     with pytest.raises(dg.RetryRequested) as asked:
-        lose()
+        list(lose(context))
     assert (asked.value.max_retries, asked.value.seconds_to_wait) == (3, 20)
+    assert said == ["day1: can't be read. It is tried again in 20 seconds, 2 times at most."]
 
 
 def tried_again(result: dg.ExecuteInProcessResult) -> list[str]:
@@ -85,13 +94,19 @@ def _cut_the_waiting(database: str, reader: psycopg.Connection, ended: threading
     ],
 )
 def test_a_database_that_stays_away_fails_the_run(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str, assets: str
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    step: str,
+    assets: str,
 ) -> None:
     write_day(pipeline.landing, "day1", seed=1)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://somebody@127.0.0.1:1/nowhere")
     result = pipeline.run("day1", select=assets)
     assert not result.success
     assert tried_again(result) == [step] * 3
+    said = re.findall(r"It is tried again in 0.1 seconds, (\d) times", capfd.readouterr().err)
+    assert said == ["3", "2", "1"]
 
 
 def test_a_server_that_refuses_is_not_asked_again(

@@ -19,8 +19,8 @@ import pytest
 from pysail.spark import SparkConnectServer
 from pyspark.errors import PySparkException
 
-from agent_roles_dagster.engines import Engine, sail, spark_resource, started
-from agent_roles_dagster.engines.sail import SailError
+from agent_roles_dagster.engines import Engine, door, sail, spark_resource, started
+from agent_roles_dagster.engines.errors import SailError
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.tasks import map_in_arrow
 from tests.conftest import Pipeline
@@ -90,7 +90,7 @@ def test_a_connection_that_came_before_ours_ends_the_run(
     monkeypatch.setattr(SparkConnectServer, "start", with_a_stranger)
     try:
         with (
-            pytest.raises(SailError, match=r"Another process .* Nothing was changed"),
+            pytest.raises(SailError, match=r"Another process .* was cut off\. No row"),
             started(spark_resource(settings), settings),
         ):
             pytest.fail("it went on")
@@ -99,16 +99,37 @@ def test_a_connection_that_came_before_ours_ends_the_run(
             other.communicate()
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only Linux lets root filter, surely"
+)
+def test_who_comes_while_the_port_is_open_is_not_let_in_even_if_he_leaves_at_once(
+    settings: Settings, ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_in_only = door._let_in_only
+    said = []
+
+    def and_then_a_stranger_comes(descriptor: int, port: int) -> None:
+        let_in_only(descriptor, port)
+        with pytest.raises(TimeoutError) as refused:
+            socket.create_connection(("127.0.0.1", ports[0]), timeout=1)
+        said.append(refused.value)
+
+    monkeypatch.setattr(door, "_let_in_only", and_then_a_stranger_comes)
+    with started(spark_resource(settings), settings) as engine:
+        assert rows(engine) == 1000
+    assert len(said) == 1
+
+
 def test_where_the_port_can_not_be_closed_a_line_says_so(
     settings: Settings,
     ports: list[int],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sail, "_DESCRIPTORS", "/not/there")
+    monkeypatch.setattr(door, "_DESCRIPTORS", "/not/there")
     with started(spark_resource(settings), settings) as engine:
         assert rows(engine) == 1000
-    assert [record.getMessage() for record in caplog.records if record.name == sail.__name__] == [
+    assert [record.getMessage() for record in caplog.records if record.name == door.__name__] == [
         "This operating system does not let the port of Sail's server be closed: while a day is"
         f" read, other accounts of this machine can connect to 127.0.0.1:{ports[0]}"
     ]

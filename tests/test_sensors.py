@@ -166,6 +166,26 @@ def test_a_day_that_somebody_staged_to_look_at_it_is_not_applied(pipeline: Pipel
     assert watch.launches() == {}
 
 
+def test_a_day_that_is_reported_anew_did_not_land(pipeline: Pipeline) -> None:
+    """The day after a late one: its removals are others now."""
+    watch = Watch(str(pipeline.landing), pipeline.instance)
+    watch.land("day1", [1])
+    watch.land("day3", [1, 2])
+    assert watch.notices() == ["day1", "day3"]
+    assert watch.launches().keys() == {"day1", "day3"}
+    for day in ("day1", "day3"):
+        assert pipeline.run(day).success
+    watch.land("day2", [1, 3])
+    assert watch.notices() == ["day2"]
+    assert watch.launches().keys() == {"day2"}
+    late = pipeline.run("day2")
+    reported = {str(event.partition) for event in late.get_asset_materialization_events()}
+    assert reported == {"day2", "day3"}
+    for _ in range(2):
+        assert watch.notices() == []
+        assert watch.launches() == {}
+
+
 def test_a_day_that_somebody_registered_runs_when_it_has_landed(watch: Watch) -> None:
     watch.launches()
     watch.instance.add_dynamic_partitions(SYNC_DAY, ["day1"])

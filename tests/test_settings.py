@@ -1,13 +1,14 @@
 """The settings: environment variables, each with a default."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster.settings import Guard, InvalidSetting, Settings
+from agent_roles_dagster.settings import NAMES, Guard, InvalidSetting, Settings
 
 NUMBERS = {
     "AGENT_ROLES_MEMORY_SHARE": 0.01,
@@ -15,6 +16,8 @@ NUMBERS = {
     "AGENT_ROLES_HOLD_MIN_PREVIOUS": 1,
     "AGENT_ROLES_HOLD_MIN_REMOVALS": 1,
     "AGENT_ROLES_HOLD_SHARE": 0,
+    "AGENT_ROLES_WARN_MIN_GRANTS": 1,
+    "AGENT_ROLES_WARN_GRANT_SHARE": 0,
     "AGENT_ROLES_KEEP_DAYS": 0,
     "AGENT_ROLES_SETTLE_SECONDS": 0,
     "AGENT_ROLES_FRESH_HOURS": 0,
@@ -22,6 +25,7 @@ NUMBERS = {
 FRACTIONS = {
     "AGENT_ROLES_MEMORY_SHARE",
     "AGENT_ROLES_HOLD_SHARE",
+    "AGENT_ROLES_WARN_GRANT_SHARE",
     "AGENT_ROLES_SETTLE_SECONDS",
     "AGENT_ROLES_FRESH_HOURS",
 }
@@ -29,7 +33,7 @@ FRACTIONS = {
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_env({})
-    assert settings.guard == Guard(10, 100, 0.20)
+    assert settings.guard == Guard(10, 100, 0.20, 100, 0.20)
     assert settings.connections == 8
     assert settings.keep_days == 0
     assert settings.database_url is None
@@ -59,11 +63,14 @@ def test_every_setting_can_be_given() -> None:
             "AGENT_ROLES_HOLD_MIN_PREVIOUS": "5",
             "AGENT_ROLES_HOLD_MIN_REMOVALS": "7",
             "AGENT_ROLES_HOLD_SHARE": "0.35",
+            "AGENT_ROLES_WARN_MIN_GRANTS": "50",
+            "AGENT_ROLES_WARN_GRANT_SHARE": "1.5",
             "AGENT_ROLES_KEEP_DAYS": "30",
             "AGENT_ROLES_SETTLE_SECONDS": "2.5",
             "AGENT_ROLES_AUTOMATION": "on",
             "AGENT_ROLES_WEBHOOK_URL": "https://hooks.example/T0/secret",
             "AGENT_ROLES_FRESH_HOURS": "30",
+            "AGENT_ROLES_UI_URL": "https://dagster.example.org",
         }
     )
     assert settings == Settings(
@@ -74,19 +81,20 @@ def test_every_setting_can_be_given() -> None:
         spark_conf={},
         memory_share=0.25,
         connections=3,
-        guard=Guard(5, 7, 0.35),
+        guard=Guard(5, 7, 0.35, 50, 1.5),
         keep_days=30,
         settle_seconds=2.5,
         automation=True,
         webhook_url="https://hooks.example/T0/secret",
         fresh_hours=30,
+        ui_url="https://dagster.example.org",
     )
     assert "secret" not in repr(settings)
 
 
 @pytest.mark.parametrize("master", ["spark://master:7077", "sc://spark:15002", "k8s://https://k"])
 def test_a_cluster_needs_a_database_that_it_can_reach(master: str) -> None:
-    env = {"AGENT_ROLES_SPARK_MASTER": master}
+    env = {"AGENT_ROLES_SPARK_MASTER": master, "AGENT_ROLES_LANDING": "s3://bucket/admin_roles"}
     with pytest.raises(InvalidSetting, match="AGENT_ROLES_DATABASE_URL"):
         Settings.from_env(env)
     env["AGENT_ROLES_DATABASE_URL"] = "postgresql://db/roles"
@@ -98,6 +106,7 @@ def test_no_secret_is_shown_with_the_settings() -> None:
     settings = Settings.from_env(
         {
             "AGENT_ROLES_DATABASE_URL": "postgresql://user:secret@db/roles",
+            "AGENT_ROLES_LANDING": "/data/admin_roles",
             "AGENT_ROLES_SPARK_MASTER": "sc://spark:443/;token=secret",
             "AGENT_ROLES_SPARK_CONF_hadoop__key": "secret",
             "AGENT_ROLES_WEBHOOK_URL": "https://chat.example.org/hooks/secret",
@@ -203,3 +212,40 @@ def test_the_environment_of_the_process_is_read_when_asked(
     assert Settings.from_env().landing == "/one"
     monkeypatch.setenv("AGENT_ROLES_LANDING", "/two")
     assert Settings.from_env().landing == "/two"
+
+
+@pytest.mark.parametrize("landing", [{}, {"AGENT_ROLES_LANDING": ""}])
+def test_the_sample_never_goes_into_somebodys_database(landing: dict[str, str]) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({"AGENT_ROLES_DATABASE_URL": "postgresql://db/roles", **landing})
+    assert str(refused.value) == (
+        "AGENT_ROLES_DATABASE_URL is set, but AGENT_ROLES_LANDING is not: the sample that comes"
+        " with the package would be loaded into that database. Set AGENT_ROLES_LANDING to the"
+        " folder or the URI where the dumps land"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("AGENT_ROLES_LANDINGS", "AGENT_ROLES_LANDING"),
+        ("AGENT_ROLES_DATABSE_URL", "AGENT_ROLES_DATABASE_URL"),
+        ("AGENT_ROLES_SPARK", "AGENT_ROLES_SPARK_MASTER"),
+        ("AGENT_ROLES_X", "AGENT_ROLES_HOME"),
+    ],
+)
+def test_a_name_that_nothing_reads_is_refused_with_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({name: "1"})
+    assert str(refused.value) == f"{name}: there is no such setting. The nearest is {nearest}"
+
+
+def test_what_others_set_is_not_ours_to_judge() -> None:
+    others = {"AGENT_ROLE": "1", "PATH": "", "AGENT_ROLES_TEST_SEED": "1"}
+    assert Settings.from_env(others) == Settings.from_env({})
+
+
+def test_the_readme_lists_the_settings_that_there_are() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    listed = set(re.findall(r"^\| `(AGENT_ROLES_[A-Z_]+)` \|", readme, re.MULTILINE))
+    assert listed == set(NAMES)

@@ -26,7 +26,7 @@ from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import LostRows, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
-from tests.worlds import dump_for_several_tasks
+from tests.worlds import dump_for_several_tasks, with_bulk
 
 
 def _land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
@@ -307,8 +307,10 @@ def test_a_publication_that_fails_at_its_last_statement_leaves_every_table_as_be
     assert [table for table in TABLES if after[table] == before[table]] == ["agent_role_mapping"]
 
 
-def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("bulk", ["on", "off"])
+def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline, bulk: str) -> None:
     versions = [[*range(2_000), None], [*range(500, 3_000), "x", "y"]]
+    pipeline = replace(pipeline, database=with_bulk(pipeline.database, bulk))
     with connect(pipeline.database):
         pass  # creates the schema
     seen: Counter[Any] = Counter()
@@ -1193,3 +1195,63 @@ def test_another_pending_day_that_breaks_a_rule_is_not_applied_either(pipeline: 
     )
     with pytest.raises(NotApplied, match=r"for day1 breaks rules \(other statuses: 1\)"):
         apply_day(pipeline.database, "day2", "a run", say=print)
+
+
+def test_what_is_the_same_in_all_rows_of_a_day_takes_no_space_and_shows_in_each(
+    pipeline: Pipeline,
+) -> None:
+    for day, first in (("day1", 0), ("day2", 10)):
+        _land(pipeline, day, list(range(first, first + 5_000)))
+        _stage_alone(pipeline, day)
+    rows = pipeline.rows("SELECT status, sync_day, source, ingested_at FROM stg_agent_roles")
+    kinds = {row[:3]: times for row, times in Counter(rows).items()}
+    assert kinds == {
+        ("assigned", "day1", "api"): 5_000,
+        ("assigned", "day2", "api"): 5_000,
+        ("removed", "day2", "api"): 10,
+    }
+    assert None not in {at for *_, at in rows}
+    pages = "SELECT (ctid::TEXT::POINT)[0], count(*) FROM public_days.stg_agent_roles_day1"
+    on_a_page = max(times for _, times in pipeline.rows(f"{pages} GROUP BY 1"))
+    assert 8192 / on_a_page <= 46, "bytes a row"
+    # Whoever puts a row there says all of it.
+    pipeline.execute("INSERT INTO public_days.stg_agent_roles_day1 (sync_day) VALUES ('day1')")
+    assert pipeline.rows(
+        "SELECT status, source, ingested_at FROM stg_agent_roles WHERE agent_id IS NULL"
+    ) == [(None, None, None)]
+
+
+def test_what_is_pending_is_a_day_or_a_pair_that_no_pending_day_has(pipeline: Pipeline) -> None:
+    def pending() -> list[tuple[Any, ...]]:
+        return sorted(pipeline.rows("SELECT * FROM agent_role_pending"), key=repr)
+
+    for day, agents in (("day3", [1, 2, 3]), ("day5", [2, 3, 4])):
+        _land(pipeline, day, agents)
+        _stage_alone(pipeline, day)
+    assert pending() == [(None, None, 3), (None, None, 5)]
+    apply_day(pipeline.database, "day5", "a run", say=print)
+    assert pending() == []
+    # Late: 2 comes, no more on day3; 9 comes, which day3 takes back.
+    _land(pipeline, "day1", [2, 9])
+    _stage_alone(pipeline, "day1")
+    assert pending() == [(None, None, 1)]
+    apply_day(pipeline.database, "day1", "a run", say=print)
+    # Corrected: 9 never was, 7 was.
+    _land(pipeline, "day1", [2, 7])
+    _stage_alone(pipeline, "day1")
+    assert {row[:2] for row in pending()} == {(7, 10), (9, 10)}
+    apply_day(pipeline.database, "day1", "a run", say=print)
+    # Observed at another time.
+    _land(pipeline, "day1", [2, 7], observed_at="2026-01-01T07:00:00Z")
+    _stage_alone(pipeline, "day1")
+    assert pending() == [(None, None, 1)]
+    apply_day(pipeline.database, "day1", "a run", say=print)
+    mapping = "SELECT agent_id, status, extract(day FROM assigned_at)::INT,"
+    mapping += " extract(hour FROM assigned_at)::INT, extract(day FROM removed_at)::INT"
+    assert sorted(pipeline.rows(f"{mapping} FROM agent_role_mapping")) == [
+        (1, "removed", 3, 6, 5),
+        (2, "assigned", 1, 7, None),
+        (3, "assigned", 3, 6, None),
+        (4, "assigned", 5, 6, None),
+        (7, "removed", 1, 7, 3),
+    ]

@@ -12,6 +12,7 @@ from tests.dagster_ui import DagsterUi, browser_page, chromium, dagster_dev  # n
 from tests.test_sample import SAMPLE  # noqa: E402
 
 STAGING_CHECKS = {
+    "day_may_be_staged",
     "agent_id_is_not_null",
     "role_id_is_not_null",
     "status_is_not_null",
@@ -19,12 +20,15 @@ STAGING_CHECKS = {
     "no_pair_twice",
     "conservation",
     "no_removals_beside_invalid_records",
+    "changes_are_usual",
 }
 SUSPECT = "no_removals_beside_invalid_records"
 
 
+# As text, it is looked for only if this test is to run, and before any fixture starts a server.
 @pytest.mark.skipif(
-    chromium() is None, reason="there is no Chromium here: install one, or set CHROMIUM to its path"
+    "chromium() is None",
+    reason="there is no Chromium here: install one, or set CHROMIUM to its path",
 )
 @pytest.mark.timeout(1800)
 def test_landed_days_are_materialised_and_checked_in_the_browser(
@@ -58,6 +62,25 @@ def test_landed_days_are_materialised_and_checked_in_the_browser(
 
         shutil.copytree(landing / "day3", landing / "day4")
         ui.wait_until_offered(["day1", "day2", "day3", "day4"])
+
+        before = failed_checks(ui)
+        (landing / "day5").mkdir()
+        (landing / "day5" / "roles.json").write_text("[]")
+        ui.wait_until_offered(["day1", "day2", "day3", "day4", "day5"])
+        ui.materialise("day5", "Failure")
+        # Day 5 is held. Nothing else is wrong with it, so no other check fails.
+        assert failed_checks(ui) - before == {"day_may_be_staged"}
+        shown = ui.open_check("stg_agent_roles", "day_may_be_staged", "day5").inner_text()
+        assert "\nFailed\n" in shown
+        assert "outcome\nheld\n" in shown
+        assert "day5 is held: it has no records at all" in shown
+
+
+def failed_checks(ui: DagsterUi) -> set[str]:
+    """The checks that the lists show as failed, as they do where one failed for any day."""
+    assets = "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"
+    found = [item for asset in assets for item in ui.check_statuses(asset).items()]
+    return {name for name, status in found if status == "Failed"}
 
 
 def assert_checks_show_each_day(ui: DagsterUi) -> None:

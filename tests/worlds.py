@@ -52,6 +52,11 @@ def dump_for_several_tasks(agents: range) -> dict[str, bytes]:
     }
 
 
+def with_bulk(url: str, setting: str) -> str:
+    """The URL, with indexes built at the end of each run that adds rows ("on"), or of none."""
+    return f"{url}&options=-cagent_roles.bulk%3D{setting}"
+
+
 def write_atomically(path: Path, text: str) -> None:
     part = path.with_name(f"_{path.name}.part")
     part.write_text(text)

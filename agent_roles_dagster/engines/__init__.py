@@ -74,8 +74,8 @@ def started(pyspark: LazyPySparkResource, settings: Settings) -> Iterator[Engine
     """The engine that the settings name, with the resource's configuration and the settings'.
 
     Raises:
-        java.JavaNotFound: Apache Spark has no Java here, or one that does not run it.
-        sail.SailError: Sail can't be used.
+        errors.JavaNotFound: Apache Spark has no Java here, or one that does not run it.
+        errors.SailError: Sail can't be used.
     """
     config = {**pyspark.spark_config, **settings.spark_conf}
     if settings.is_sail:

@@ -15,7 +15,8 @@ from dagster_pyspark import LazyPySparkResource
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from agent_roles_dagster.engines.java import JavaNotFound, java_home
+from agent_roles_dagster.engines.errors import JavaNotFound
+from agent_roles_dagster.engines.java import java_home
 from agent_roles_dagster.engines.package import add_package
 from agent_roles_dagster.settings import Settings
 
@@ -37,7 +38,7 @@ def apache_spark_session(config: Mapping[str, str], settings: Settings) -> Spark
     # In a file of our own, as other accounts see a process's arguments.
     file = _private_folder() / "spark.properties"
     file.write_text(_properties(_with_private_folder(config)), encoding="utf-8")
-    arguments = shlex.join(["--properties-file", str(file)])
+    arguments = shlex.join(["--load-spark-defaults", "--properties-file", str(file)])
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"{arguments} {given or 'pyspark-shell'}"
     try:
         with _stopped_afterwards():

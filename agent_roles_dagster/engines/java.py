@@ -7,15 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent_roles_dagster.engines.errors import JavaNotFound
+
 _OLDEST = 17
 _ADVICE = (
     f"install a JDK {_OLDEST} or newer and set JAVA_HOME to its folder, or unset"
     " AGENT_ROLES_SPARK_MASTER to use Sail, which needs none. Nothing was changed in any table."
 )
-
-
-class JavaNotFound(RuntimeError):
-    """There is no Java that Spark runs on. Its text says what to install."""
 
 
 def java_home() -> Path:

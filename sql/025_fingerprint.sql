@@ -1,0 +1,6 @@
+-- The sum of the hashes of what is staged for a day, by which 031 knows that no pair is there
+-- twice.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f 025_fingerprint.sql
+SELECT coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint
+FROM stg_agent_roles
+WHERE sync_day = current_setting('agent_roles.sync_day');
