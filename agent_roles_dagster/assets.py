@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-import psycopg
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
@@ -17,7 +16,6 @@ from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
 from agent_roles_dagster.checks import MAY_BE_STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
-from agent_roles_dagster.embedded_postgres import EmbeddedPostgresError
 from agent_roles_dagster.engines import started
 from agent_roles_dagster.landing import (
     NotRead,
@@ -33,7 +31,6 @@ from agent_roles_dagster.partitions import sync_day_partitions
 from agent_roles_dagster.reports import Event, of_errors, of_mapping, of_staged
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
-from agent_roles_dagster.settings import InvalidSetting
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day
 from agent_roles_dagster.summary import mapping_preview
 from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
@@ -397,11 +394,13 @@ def _held(
     }
     if error.sample:
         about["sample of the removals"] = "; ".join(error.sample)
-    with connect(agent_roles.database_url()) as connection:
-        others = [
-            *reports.renewed(context, connection, day.sync_day, checks.ERRORS),
-            *reports.beside_staged(context, connection, day.sync_day, is_applied_next=True),
-        ]
+    others: list[Any] = []
+    with (
+        _as_far_as_possible(context, "what it changes for other days is not reported"),
+        connect(agent_roles.database_url()) as connection,
+    ):
+        others += reports.renewed(context, connection, day.sync_day, checks.ERRORS)
+        others += reports.beside_staged(context, connection, day.sync_day, is_applied_next=True)
     yield from others
     yield from _refused(context, agent_roles, "held", str(error), about)
 
@@ -459,11 +458,12 @@ def _unreached(
 
 @contextmanager
 def _as_far_as_possible(context: dg.AssetExecutionContext, but: str) -> Iterator[None]:
-    """What must not hide why a day is refused, should the database not be there."""
+    """What must not hide why a day is refused, whatever goes wrong with it."""
     try:
         yield
-    except (EmbeddedPostgresError, InvalidSetting, psycopg.Error) as error:
-        context.log.warning(f"{context.partition_key}: {but}, since {error}")
+    except Exception as error:
+        # Only its kind, as the text of an error that is not ours may quote a record.
+        context.log.warning(f"{context.partition_key}: {but} ({type(error).__name__})")
 
 
 def _not_read(error: NotRead) -> NotRead:

@@ -549,14 +549,15 @@ SET lock_timeout = '2s'
 AS $$
 BEGIN
     ALTER TABLE agent_role_changes DROP CONSTRAINT agent_role_changes_pkey;
-    DROP INDEX agent_role_changes_role;
-    DROP INDEX agent_role_changes_day;
+    DROP INDEX IF EXISTS agent_role_changes_role;
+    DROP INDEX IF EXISTS agent_role_changes_day;
     -- The trigger on this one builds them.
     INSERT INTO agent_role_turn (nothing) VALUES (NULL);
     DELETE FROM agent_role_turn;
     RETURN TRUE;
--- Somebody is reading it; or something of somebody else's needs the key.
-EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
+-- Somebody is reading it, maybe while waiting for a table of this run; or something of somebody
+-- else's needs the key.
+EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
     RETURN FALSE;
 END $$;
 
@@ -612,7 +613,7 @@ BEGIN
     END IF;
     BEGIN
         ALTER TABLE agent_role_mapping DROP CONSTRAINT agent_role_mapping_pkey;
-    EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
+    EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
         RETURN 0;
     END;
     IF (SELECT pg_catalog.min(day_no) = pg_catalog.max(day_no) FROM agent_role_changes) THEN

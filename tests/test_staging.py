@@ -307,6 +307,34 @@ def test_a_publication_that_fails_at_its_last_statement_leaves_every_table_as_be
     assert [table for table in TABLES if after[table] == before[table]] == ["agent_role_mapping"]
 
 
+def test_a_dump_that_holds_the_history_and_wants_a_load_table_costs_a_run_no_more_than_its_indexes(
+    pipeline: Pipeline,
+) -> None:
+    """PostgreSQL ends one of the two that wait for each other: the run, which goes on otherwise."""
+    pipeline = replace(pipeline, database=with_bulk(pipeline.database, "on"))
+    with connect(pipeline.database):
+        pass  # creates the schema
+    _land(pipeline, "day1", list(range(1000)))
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as dump:
+        table = []
+
+        def hold() -> None:
+            dump.execute("LOCK TABLE agent_role_changes IN ACCESS SHARE MODE")
+            table.append(_load_table(pipeline, "delta"))
+
+        run = pool.submit(_stage_alone, pipeline, "day1", before_loading=hold)
+        waiting = (
+            "SELECT FROM pg_locks WHERE NOT granted AND relation = 'agent_role_changes'::REGCLASS"
+        )
+        while not pipeline.rows(waiting):
+            assert not run.done()
+            time.sleep(0.01)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            dump.execute(f"LOCK TABLE {table[0]} IN ACCESS SHARE MODE".encode())
+        assert run.result(60).assigned == 1000
+    assert pipeline.rows("SELECT count(*) FROM agent_role_changes") == [(1000,)]
+
+
 @pytest.mark.parametrize("bulk", ["on", "off"])
 def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline, bulk: str) -> None:
     versions = [[*range(2_000), None], [*range(500, 3_000), "x", "y"]]
