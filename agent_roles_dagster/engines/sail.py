@@ -57,12 +57,18 @@ def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[Spar
         let_tasks_run()
         try:
             with only_connection(start) as target:
-                session = _connected(target, config)
-                # The server takes SIGINT for itself.
-                _restore_handlers()
-                yield session
+                try:
+                    session = _connected(target, config)
+                    # The server takes SIGINT for itself.
+                    _restore_handlers()
+                    yield session
+                except BaseException:
+                    stop_tasks()
+                    raise
+                finally:
+                    # While it is connected: else PySpark waits for answers that never come.
+                    _close_session()
         except BaseException as error:
-            stop_tasks()
             if (said := _said_of(error, settings, spill)) is not None:
                 raise SailError(said) from error
             raise
@@ -120,16 +126,19 @@ def _restore_handlers() -> None:
         signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
 
 
-def _stop(server: SparkConnectServer) -> None:
-    """End the server and the session, without waiting for ever for a task that hangs."""
-    ending = threading.Thread(target=server.stop, daemon=True)
-    ending.start()
-    ending.join(_LAST_WORDS)
+def _close_session() -> None:
     if (session := ConnectSession.getActiveSession()) is not None:
-        session.release_session_on_close = False  # There is nobody left to tell.
+        session.release_session_on_close = False  # The server ends with it.
         session.stop()
     # PySpark would take it for the only kind of session that this process, and its children, want.
     os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
+
+
+def _stop(server: SparkConnectServer) -> None:
+    """End the server, without waiting for ever for a task that hangs."""
+    ending = threading.Thread(target=server.stop, daemon=True)
+    ending.start()
+    ending.join(_LAST_WORDS)
 
 
 @contextmanager
