@@ -1,6 +1,7 @@
 """Each asset check passes on what the job wrote, and fails once somebody damages the tables."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -290,7 +291,8 @@ def test_invalid_rows_are_a_warning_and_above_a_fifth_an_error_but_valid_rows_go
 def _no_invalid_rows(day: str) -> dg.AssetCheckResult:
     """What the check says when it is run alone, as after a held run."""
     check = checks.check_agent_role_pipeline_errors.op.compute_fn.decorated_fn  # type: ignore[union-attr]
-    (result,) = check(SimpleNamespace(partition_key=day), AgentRolesResource())
+    context = SimpleNamespace(partition_key=day, log=logging.getLogger(__name__))
+    (result,) = check(context, AgentRolesResource())
     return result
 
 

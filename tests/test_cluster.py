@@ -50,6 +50,7 @@ def _pytest(master: str, server: str, folder: Path, *arguments: str) -> None:
             **os.environ,
             "AGENT_ROLES_SPARK_MASTER": master,
             "AGENT_ROLES_DATABASE_URL": server,
+            "AGENT_ROLES_LANDING": str(folder),
             "AGENT_ROLES_TEST_SERVER_URL": server,
             "JAVA_HOME": java_for_tests(),
         },
