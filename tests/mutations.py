@@ -939,13 +939,6 @@ MUTATIONS = (
         _IN_SAIL + "test_who_comes_while_the_port_is_open_is_not_let_in_even_if_he_leaves_at_once",
     ),
     Mutation(
-        "SIGINT is ours again",
-        _SAIL,
-        "                _restore_handlers()\n",
-        "",
-        _IN_SAIL + "test_a_signal_ends_a_run_at_once_and_nothing_is_published",
-    ),
-    Mutation(
         "what tasks ask PostgreSQL is cancelled when a run ends",
         _TASKS,
         "    cancel_all()\n",
