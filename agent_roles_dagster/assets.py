@@ -16,7 +16,7 @@ from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
 from agent_roles_dagster.checks import MAY_BE_STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
-from agent_roles_dagster.engines import started
+from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing import (
     NotRead,
     Unreadable,
@@ -28,7 +28,7 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.reports import Event, of_errors, of_mapping, of_staged
+from agent_roles_dagster.reports import Context, Event, of_errors, of_mapping, of_staged
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day
@@ -101,6 +101,13 @@ def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Fails with the outcome "unreadable" if the day is no snapshot."""
+    yield from read_day(context, agent_roles)
+
+
+def read_day(
+    context: Context, agent_roles: AgentRolesResource
+) -> Iterator[dg.MaterializeResult[None] | Refusal]:
+    """Find the day's dump and seal it, as raw_roles does for the day of its run."""
     landing = agent_roles.settings().landing
     sync_day = context.partition_key
     try:
@@ -235,21 +242,52 @@ def stage_agent_roles(
     pyspark: LazyPySparkResource,
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
     """Fails, with the outcome that says why, if the day must not be staged."""
+    settings = agent_roles.settings()
+    try:
+        reason, approver = config.accepted(context.job_name, context.partition_key)
+    except dg.Failure:
+        yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
+        raise
+    yield from stage_and_report(
+        context,
+        agent_roles,
+        lambda: started(pyspark, settings),
+        sealed=_sealed_digest(context),
+        reason=reason,
+        approver=approver,
+        is_applied_next=_is_selected(context, "agent_role_mapping"),
+    )
+
+
+def stage_and_report(
+    context: Context,
+    agent_roles: AgentRolesResource,
+    engine: Start,
+    *,
+    sealed: str | None,
+    reason: str | None,
+    approver: str | None,
+    is_applied_next: bool,
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
+    """Stage the day, as stage_agent_roles does for the day of its run, or say why not.
+
+    Args:
+        engine: enters the engine.
+        sealed: the digest that `read_day` gave.
+        reason: why the day's removals are right, None if nobody says so.
+        approver: who says so.
+        is_applied_next: whether the same run applies the day.
+    """
     sync_day = context.partition_key
     settings = agent_roles.settings()
     url = agent_roles.database_url()
     try:
-        reason, approver = config.accepted(context.job_name, sync_day)
-    except dg.Failure:
-        yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
-        raise
-    try:
         staged = stage_day(
             settings,
             url,
-            lambda: started(pyspark, settings),
+            engine,
             sync_day,
-            sealed=_sealed_digest(context),
+            sealed=sealed,
             run_id=context.run_id,
             accept_removals=reason,
             approver=approver,
@@ -276,7 +314,6 @@ def stage_agent_roles(
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}",
         extra={name: getattr(staged, name) for name in _LOGGED},
     )
-    is_applied_next = _is_selected(context, "agent_role_mapping")
     with connect(url) as connection:
         if not is_applied_next:
             context.log.info(f"{sync_day}: {mapping_preview(connection)}")
@@ -319,6 +356,13 @@ def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Event]:
     """Applies the staged day in one transaction."""
+    yield from apply_and_report(context, agent_roles)
+
+
+def apply_and_report(
+    context: Context, agent_roles: AgentRolesResource
+) -> Iterator[dg.MaterializeResult[None] | Event]:
+    """Apply the staged day, as agent_role_mapping does for the day of its run."""
     sync_day = context.partition_key
     settings = agent_roles.settings()
     keep_days, landed = settings.keep_days, []
@@ -379,9 +423,7 @@ def _sealed_digest(context: dg.AssetExecutionContext) -> str | None:
     return None if digest is None else str(digest.value)
 
 
-def _held(
-    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, error: Held
-) -> Iterator[Refusal]:
+def _held(context: Context, agent_roles: AgentRolesResource, error: Held) -> Iterator[Refusal]:
     """What is said of a day that is held: of its own check, and of what its errors change."""
     day = error.day
     about: dict[str, Any] = {
@@ -406,7 +448,7 @@ def _held(
 
 
 def _unreadable(
-    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, error: Exception
+    context: Context, agent_roles: AgentRolesResource, error: Exception
 ) -> Iterator[Refusal]:
     text = (
         f"{error}. Nothing was changed in any table. Land the whole dump again and materialise"
@@ -420,7 +462,7 @@ def _unreadable(
 
 
 def _refused(
-    context: dg.AssetExecutionContext,
+    context: Context,
     agent_roles: AgentRolesResource,
     outcome: str,
     text: str,
@@ -445,7 +487,7 @@ def _refused(
 
 
 def _unreached(
-    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, assets: list[dg.AssetKey]
+    context: Context, agent_roles: AgentRolesResource, assets: list[dg.AssetKey]
 ) -> Iterator[dg.AssetCheckEvaluation]:
     results: list[dg.AssetCheckEvaluation] = []
     with (
@@ -457,7 +499,7 @@ def _unreached(
 
 
 @contextmanager
-def _as_far_as_possible(context: dg.AssetExecutionContext, but: str) -> Iterator[None]:
+def _as_far_as_possible(context: Context, but: str) -> Iterator[None]:
     """What must not hide why a day is refused, whatever goes wrong with it."""
     try:
         yield

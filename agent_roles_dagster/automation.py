@@ -10,16 +10,24 @@ from agent_roles_dagster.settings import Settings
 # Seconds between two ticks of a sensor.
 LOOK_EVERY = 10
 
+# The job that loads many days in one run, and the tag of its runs.
+LOAD = "load_landed_days"
+LOADED = "agent_roles/loaded"
+
 _Condition = dg.AutomationCondition
 
 # At first sight, each day that has landed and was never run. Then once for each landing that the
 # sensor reports, whether the run fails or not. Unlike in eager(), neither a run in progress nor a
 # finished one settles it: it may have read the dump that was there before.
 _AT_FIRST = _Condition.initial_evaluation()
+# What a run that loads many days reports as landed, it has read itself.
+_LANDED = _Condition.any_deps_match(
+    _Condition.newly_updated() & ~_Condition.all_new_updates_have_run_tags(tag_keys={LOADED})
+)
 # The report of a day that is there at first sight may count as new at the second.
 _SEEN_AT_FIRST = (~_AT_FIRST).newly_true() & _Condition.newly_requested()
 ON_LANDING = (_AT_FIRST & _Condition.missing() & ~_Condition.any_deps_missing()) | (
-    _Condition.any_deps_updated() & ~_SEEN_AT_FIRST
+    _LANDED & ~_SEEN_AT_FIRST
 )
 
 # In one run with what it depends on, where that is requested: in a run, failed blocking checks

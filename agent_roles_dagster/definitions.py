@@ -15,7 +15,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 from agent_roles_dagster import assets, checks  # noqa: E402
 from agent_roles_dagster.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
-from agent_roles_dagster.jobs import accept_held_day  # noqa: E402
+from agent_roles_dagster.jobs import accept_held_day, load_landed_days  # noqa: E402
 from agent_roles_dagster.resources import AgentRolesResource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days, notices  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
@@ -38,7 +38,7 @@ defs = dg.Definitions(
         checks.check_agent_role_pipeline_errors,
         checks.check_agent_role_mapping,
     ],
-    jobs=[accept_held_day],
+    jobs=[accept_held_day, load_landed_days],
     sensors=[landed_sync_days, notices, automation_sensor(_settings)],
     resources={
         "agent_roles": AgentRolesResource(),

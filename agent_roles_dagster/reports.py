@@ -5,7 +5,7 @@ shown of these is no longer so, the run reports it anew, by events of its own fo
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
@@ -17,7 +17,20 @@ from agent_roles_dagster.database import Connection, rows_of_file
 from agent_roles_dagster.summary import acceptance, day_summary, errors_summary, mapping_preview
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
-Context = dg.AssetExecutionContext
+
+
+class Context(Protocol):
+    """What is asked of a run of one day: a Dagster asset's context has it."""
+
+    @property
+    def partition_key(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def instance(self) -> Any: ...
+    @property
+    def log(self) -> Any: ...
+
 
 # What a run says of itself, not of the day. It stays with the day when that is reported anew.
 TIME_SPENT, CHANGED, DELETED = "time spent", "rows changed", "rows deleted"
@@ -102,7 +115,7 @@ def of_mapping(connection: Connection, day: str) -> dict[str, Any]:
     }
 
 
-_METADATA = {STAGED: of_staged, ERRORS: of_errors, MAPPING: of_mapping}
+METADATA = {STAGED: of_staged, ERRORS: of_errors, MAPPING: of_mapping}
 
 
 def may_be_staged(connection: Connection, day: str) -> dg.AssetCheckResult:
@@ -132,10 +145,11 @@ def found(connection: Connection, day: str, asset: dg.AssetKey) -> list[dg.Asset
         results = checks.of_errors(connection, day)
     else:
         results = [*checks.of_mapping(connection), *checks.of_times(connection, day)]
-    return [_evaluation(day, result) for result in results]
+    return [evaluation(day, result) for result in results]
 
 
-def _evaluation(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+def evaluation(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """A check's result as an event for the day, whichever day the run is of."""
     assert result.asset_key
     assert result.check_name
     return dg.AssetCheckEvaluation(
@@ -195,7 +209,7 @@ def beside_staged(
 
 
 def _times(context: Context, connection: Connection, day: str) -> Iterator[dg.AssetCheckEvaluation]:
-    found = [_evaluation(day, result) for result in checks.of_times(connection, day)]
+    found = [evaluation(day, result) for result in checks.of_times(connection, day)]
     return _that_differ(context, found)
 
 
@@ -238,7 +252,7 @@ def renewed(
         asset,
         partition=day,
         description=f"As the tables say since {context.partition_key} was run.",
-        metadata={**_METADATA[asset](connection, day), **of_the_run},
+        metadata={**METADATA[asset](connection, day), **of_the_run},
     )
     if now.metadata != before.metadata:
         yield now
@@ -246,7 +260,7 @@ def renewed(
         yield from found(connection, day, asset)
         if asset == STAGED and (judged := _newest(context, MAY_BE_STAGED.key, day)):
             # A day that was refused since stays so, until it is run again.
-            passed = _evaluation(day, may_be_staged(connection, day))
+            passed = evaluation(day, may_be_staged(connection, day))
             yield passed if judged.passed else judged
     elif with_checks:
         yield from _that_differ(context, found(connection, day, asset))

@@ -38,7 +38,7 @@ def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterato
         except Refused:
             raise
         except (NotRead, psycopg.OperationalError) as error:
-            if left := RETRIES - context.op_execution_context.retry_number:
+            if left := RETRIES - context.retry_number:
                 context.log.warning(
                     f"{error}. It is tried again in {SECONDS:g} seconds, {left} times at most."
                 )

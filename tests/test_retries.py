@@ -33,7 +33,7 @@ def test_what_is_lost_is_asked_for_three_times_more_twenty_seconds_apart(
     monkeypatch.undo()  # not so soon
     said: list[str] = []
     context = SimpleNamespace(
-        op_execution_context=SimpleNamespace(retry_number=1),
+        retry_number=1,
         log=SimpleNamespace(warning=said.append),
     )
 

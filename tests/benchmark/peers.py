@@ -200,10 +200,11 @@ def _flat(day: str, landing: Path) -> Iterator[pa.Table]:
     """Distinct valid pairs of the day, by DuckDB."""
     import duckdb
 
-    yield from _duckdb_pairs(duckdb.connect(), day, landing).to_arrow_table().to_batches(1 << 20)
+    yield from duckdb_pairs(duckdb.connect(), day, landing).to_arrow_table().to_batches(1 << 20)
 
 
-def _duckdb_pairs(connection, day: str, landing: Path):  # type: ignore[no-untyped-def]
+def duckdb_pairs(connection, day: str, landing: Path):  # type: ignore[no-untyped-def]
+    """The distinct valid pairs of a day, as a relation of DuckDB's."""
     files = str(landing / day / "page-*.json")
     return connection.sql(
         f"""
@@ -242,7 +243,7 @@ def duckdb_script(day: str, landing: Path, url: str) -> None:
         f"DELETE FROM duck_staging WHERE sync_day = '{day}'",
     )
     duck = duckdb.connect()
-    now = _duckdb_pairs(duck, day, landing).to_arrow_table()
+    now = duckdb_pairs(duck, day, landing).to_arrow_table()
     duck.register("now", now)
     with ArrowConnection(url) as connection:
         query = "SELECT agent_id, role_id FROM duck_staging WHERE sync_day = 'day1'"

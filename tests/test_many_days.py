@@ -1,0 +1,355 @@
+"""Many days in one run: the same tables and the same reports as a run for each, in their order."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster._core.event_api import PartitionKeyFilter
+
+from agent_roles_dagster.automation import LOAD
+from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.landing import landed_days
+from agent_roles_dagster.many_days import LoadConfig, run_config
+from agent_roles_dagster.partitions import SYNC_DAY
+from tests.conftest import Pipeline, empty_database
+from tests.worlds import tables, write_day
+
+DAYS = ("day1", "day2", "day9", "day10")
+ASSETS = ("raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
+
+
+def load(pipeline: Pipeline, **config: Any) -> dg.ExecuteInProcessResult:
+    """Run the job; a failure is in the result, not raised."""
+    return defs.resolve_job_def(LOAD).execute_in_process(
+        instance=pipeline.instance, run_config=run_config(**config), raise_on_error=False
+    )
+
+
+def loaded(result: dg.ExecuteInProcessResult) -> list[str]:
+    """The days that the run says it loaded, in that order."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data.user_failure_data
+            assert failure is not None, event.step_failure_data
+            return _names(failure.metadata)
+        if event.event_type == dg.DagsterEventType.STEP_OUTPUT:
+            return _names(event.step_output_data.metadata)
+    raise AssertionError("the run has no end")
+
+
+def _names(metadata: Any) -> list[str]:
+    return str(metadata["days loaded"].value).split(", ") if metadata["loaded"].value else []
+
+
+def why(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """The outcome of a run that failed, and what it says."""
+    [data] = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    failure = data.user_failure_data
+    assert failure is not None, data
+    return str(failure.metadata["outcome"].value), str(failure.description)
+
+
+def land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
+    files = {"roles.json": json.dumps([{"id": 10, "agents": agents}])}
+    if manifest:
+        files["_manifest.json"] = json.dumps(manifest)
+    pipeline.write(day, files)
+
+
+def shown(instance: dg.DagsterInstance) -> dict[tuple[str, str], Any]:
+    """What the interface has of each day: the newest metadata, and each check's newest result."""
+    found: dict[tuple[str, str], Any] = {}
+    for day in instance.get_dynamic_partitions(SYNC_DAY):
+        for asset in ASSETS:
+            [record] = instance.fetch_materializations(
+                dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[day]), limit=1
+            ).records
+            event = record.asset_materialization
+            assert event is not None
+            # Where the files are and what took how long differs.
+            metadata = dict(event.metadata)
+            metadata.pop("time spent", None)
+            metadata.pop("dagster/uri", None)
+            version = (event.tags or {}).get("dagster/data_version")
+            found[day, asset] = metadata, version if asset == "raw_roles" else None
+        for key in defs.resolve_asset_graph().asset_check_keys:
+            newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+                [key], PartitionKeyFilter(key=day)
+            )
+            evaluation = newest[key].evaluation
+            assert isinstance(evaluation, dg.AssetCheckEvaluation)
+            found[day, key.name] = (
+                evaluation.passed,
+                evaluation.severity,
+                evaluation.description,
+                evaluation.metadata,
+            )
+    return found
+
+
+# What it loads
+
+
+def test_tables_and_what_is_shown_are_as_if_each_day_had_run_by_itself(
+    pipeline: Pipeline, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in DAYS:
+        write_day(pipeline.landing, day, seed=int(day[3:]))
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day10", "day2"])
+    result = load(pipeline)
+    assert loaded(result) == list(DAYS)
+    with empty_database(server) as url, dg.DagsterInstance.ephemeral() as instance:
+        singly = replace(pipeline, database=url, instance=instance)
+        singly.use(monkeypatch)
+        for day in DAYS:
+            instance.add_dynamic_partitions(SYNC_DAY, [day])
+            assert singly.run(day).success
+        assert tables(pipeline.database) == tables(singly.database)
+        ours, theirs = shown(pipeline.instance), shown(instance)
+        assert ours.keys() == theirs.keys()
+        for what, value in theirs.items():
+            assert ours[what] == value, what
+
+
+def test_what_is_staged_as_it_landed_is_not_loaded_again_unless_asked_for(
+    pipeline: Pipeline,
+) -> None:
+    for day in DAYS:
+        write_day(pipeline.landing, day, seed=int(day[3:]))
+    assert pipeline.run("day2").success
+    assert loaded(load(pipeline)) == ["day1", "day9", "day10"]
+    again = load(pipeline)
+    assert again.success
+    assert loaded(again) == []
+    # Another content; the same at another time; the same, to the letter.
+    write_day(pipeline.landing, "day9", seed=99)
+    manifest = pipeline.landing / "day1" / "_manifest.json"
+    manifest.write_text(json.dumps({"observed_at": "2026-01-01T05:00:00Z"}))
+    write_day(pipeline.landing, "day10", seed=10)
+    assert loaded(load(pipeline)) == ["day1", "day9"]
+    assert pipeline.rows("SELECT observed_at::text FROM agent_role_sync_days WHERE day_no = 1") == [
+        ("2026-01-01 05:00:00",)
+    ]
+    assert loaded(load(pipeline, again=True, days=["day10", "day2"])) == ["day2", "day10"]
+
+
+def test_a_day_that_was_staged_and_not_applied_is_applied(pipeline: Pipeline) -> None:
+    land(pipeline, "day1", [1, 2])
+    assert pipeline.run("day1", select=",".join(ASSETS[:3])).success
+    assert loaded(load(pipeline)) == ["day1"]
+    assert len(pipeline.rows("SELECT FROM agent_role_mapping")) == 2
+
+
+def test_a_day_whose_table_somebody_dropped_is_loaded_again(pipeline: Pipeline) -> None:
+    land(pipeline, "day1", [1, 2])
+    land(pipeline, "day2", [1, 3])
+    assert load(pipeline).success
+    pipeline.execute('DROP TABLE public_days."stg_agent_roles_day2"')
+    assert loaded(load(pipeline)) == ["day2"]
+    assert len(pipeline.rows("SELECT FROM stg_agent_roles")) == 2 + 3
+
+
+def test_from_and_to_bound_the_days(pipeline: Pipeline) -> None:
+    for number in (1, 2, 9, 10, 11):
+        land(pipeline, f"day{number}", [1, number])
+    # Neither of these has landed.
+    assert loaded(load(pipeline, from_="day3", to="day10")) == ["day9", "day10"]
+    assert loaded(load(pipeline, to="day1")) == ["day1"]
+    assert loaded(load(pipeline, from_="day10")) == ["day11"]
+
+
+# Refused days
+
+
+def test_a_held_day_ends_the_run_there_and_the_same_command_goes_on(pipeline: Pipeline) -> None:
+    land(pipeline, "day1", [*range(20)])
+    land(pipeline, "day2", [])
+    land(pipeline, "day3", [*range(19)])
+    stopped = load(pipeline)
+    assert loaded(stopped) == ["day1"]
+    outcome, said = why(stopped)
+    assert outcome == "held"
+    assert said.startswith("Loaded 1 of 3 days: day1.\nday2 (held): day2 is held: ")
+    assert "\nNot reached: 1 days: day3.\n" in said
+    assert "run the job again" in said
+    # In day2's place nothing is staged, and its errors are on record.
+    assert pipeline.rows("SELECT sync_day FROM agent_role_sync_days WHERE held_at IS NOT NULL") == [
+        ("day2",)
+    ]
+    accepted = load(pipeline, accept_removals={"day2": "the tenant was closed"})
+    assert loaded(accepted) == ["day2", "day3"]
+    assert pipeline.rows(
+        "SELECT accepted_reason FROM agent_role_sync_days WHERE sync_day = 'day2'"
+    ) == [("the tenant was closed",)]
+
+
+def test_refused_days_are_left_out_if_asked_for_and_the_run_fails_in_the_end(
+    pipeline: Pipeline,
+) -> None:
+    land(pipeline, "day1", [*range(20)])
+    land(pipeline, "day2", [])
+    pipeline.write("day3", {"roles.json": '[{"id": 10,'})
+    pipeline.write("day4", {"notes.txt": "nothing yet"})
+    land(pipeline, "day5", [*range(1, 21)])
+    result = load(pipeline, on_refused="skip")
+    assert loaded(result) == ["day1", "day5"]
+    outcome, said = why(result)
+    assert outcome == "held, unreadable"
+    lines = said.splitlines()
+    assert lines[0] == "Loaded 2 of 5 days: day1, day5."
+    assert [line.split(":")[0] for line in lines[1:4]] == [
+        "day2 (held)",
+        "day3 (unreadable)",
+        "day4 (unreadable)",
+    ]
+    # As after a run of its own: the day's check failed, and says why.
+    for day in ("day2", "day3", "day4"):
+        key = dg.AssetCheckKey(dg.AssetKey("stg_agent_roles"), "day_may_be_staged")
+        newest = pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            [key], PartitionKeyFilter(key=day)
+        )[key].evaluation
+        assert isinstance(newest, dg.AssetCheckEvaluation)
+        assert not newest.passed
+        assert newest.description is not None
+        assert newest.description.startswith(day)
+    # What day5 took away is compared with day1, the last one that was staged.
+    assert pipeline.rows("SELECT agent_id, status FROM agent_role_mapping WHERE agent_id = 0") == [
+        (0, "removed")
+    ]
+
+
+def test_a_day_whose_blocking_check_fails_is_not_applied_and_ends_the_run(
+    pipeline: Pipeline,
+) -> None:
+    land(pipeline, "day1", [1, 2])
+    land(pipeline, "day2", [1, 3])
+    assert load(pipeline, to="day1").success
+    # Somebody's trigger adds a row that is none to each day that is staged from now on.
+    pipeline.execute(
+        """
+        CREATE FUNCTION spoil() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO stg_agent_roles (status, sync_day) VALUES ('assigned', NEW.sync_day);
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER spoil AFTER UPDATE OF staged_at ON agent_role_sync_days
+        FOR EACH ROW WHEN (NEW.staged_at IS NOT NULL) EXECUTE FUNCTION spoil();
+        """
+    )
+    stopped = load(pipeline)
+    outcome, said = why(stopped)
+    assert outcome == "checks failed"
+    assert "these checks failed: agent_id_is_not_null, role_id_is_not_null, conservation" in said
+    assert loaded(stopped) == []
+    assert pipeline.rows("SELECT agent_id FROM agent_role_mapping ORDER BY 1") == [(1,), (2,)]
+
+
+# Its config
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"from_": "day01"}, "'day01' is not a sync day's name: a sync day is named"),
+        ({"to": "today"}, "'today' is not a sync day's name"),
+        ({"from_": "day2", "to": "day1"}, "from is 'day2', which comes after 'day1'"),
+        ({"from_": "day7"}, "there is no day to load. Landed so far under"),
+        ({"days": ["day1", "day7"]}, "'day7' has not landed"),
+        ({"days": ["../day1"]}, "'../day1' is not a sync day's name"),
+        ({"days": ["day1"], "to": "day2"}, "days names the days, so from and to can't be given"),
+        ({"accept_removals": {"day7": "x"}}, "accept_removals names 'day7', which is none of"),
+        (
+            {"accept_removals": {"day2": "x"}, "to": "day1"},
+            "accept_removals names 'day2', which is none of",
+        ),
+        ({"accept_removals": {"day1": " "}}, "accept_removals gives no reason for day1"),
+    ],
+)
+def test_a_config_that_can_not_be_meant_is_refused_before_any_day(
+    pipeline: Pipeline, config: dict[str, Any], sentence: str
+) -> None:
+    land(pipeline, "day1", [1])
+    land(pipeline, "day2", [1])
+    outcome, said = why(load(pipeline, **config))
+    assert outcome == "refused"
+    assert said.startswith(sentence)
+    assert "Nothing was changed in any table. Correct the run's config" in said
+    assert pipeline.instance.get_dynamic_partitions(SYNC_DAY) == []
+
+
+def test_a_folder_where_nothing_landed_is_no_success(pipeline: Pipeline) -> None:
+    assert why(load(pipeline))[1].startswith("there is no day to load. Landed so far under ")
+    shutil.rmtree(pipeline.landing)
+    assert "which AGENT_ROLES_LANDING names, is not there" in why(load(pipeline))[1]
+
+
+def test_each_field_of_the_config_explains_itself_and_may_be_left_out() -> None:
+    of_job = defs.resolve_job_def(LOAD).run_config_schema.run_config_schema_type
+    fields = of_job.fields["ops"].config_type
+    fields = fields.fields[LOAD].config_type.fields["config"].config_type.fields
+    assert set(fields) == {"from", "to", "days", "again", "on_refused", "accept_removals"}
+    for name, field in fields.items():
+        assert not field.is_required, name
+        assert len(field.description.split()) > 5, name
+    assert LoadConfig(**{"from": "day3"}).from_ == "day3"
+
+
+# Beside others
+
+
+@contextmanager
+def held_by_somebody(pipeline: Pipeline, table: str, seconds: float) -> Iterator[None]:
+    """Another run has the turn, for so long."""
+    is_held = threading.Event()
+
+    def hold() -> None:
+        with psycopg.connect(pipeline.database) as connection:
+            connection.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE".encode())
+            is_held.set()
+            time.sleep(seconds)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    is_held.wait()
+    yield
+    other.join()
+
+
+def test_it_takes_turns_with_another_run_and_says_that_it_waits(
+    pipeline: Pipeline, capfd: pytest.CaptureFixture[str]
+) -> None:
+    land(pipeline, "day1", [1])
+    assert load(pipeline).success
+    land(pipeline, "day2", [1, 2])
+    land(pipeline, "day3", [1, 2, 3])
+    with held_by_somebody(pipeline, "agent_role_turn", seconds=4):
+        assert loaded(load(pipeline)) == ["day2", "day3"]
+    assert "day2: waiting, since another run is staging a day" in capfd.readouterr().err
+
+
+def test_days_that_another_run_loaded_are_shown_where_runs_are_kept(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for day in DAYS:
+        write_day(pipeline.landing, day, seed=int(day[3:]))
+    with dg.DagsterInstance.ephemeral() as elsewhere:
+        assert load(replace(pipeline, instance=elsewhere)).success
+        # Where nothing is kept, nobody is told.
+        assert load(pipeline).get_asset_materialization_events() == []
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+        assert loaded(load(pipeline)) == []
+        ours, theirs = shown(pipeline.instance), shown(elsewhere)
+    for (day, what), value in theirs.items():
+        if what == "agent_role_mapping":  # How many rows that run changed is its own affair.
+            value = ({k: v for k, v in value[0].items() if not k.startswith("rows ")}, None)
+        assert ours[day, what] == value, (day, what)
+    assert load(pipeline).get_asset_materialization_events() == []
+    assert landed_days(str(pipeline.landing)) == pipeline.instance.get_dynamic_partitions(SYNC_DAY)
