@@ -27,7 +27,7 @@ from agent_roles_dagster.landing import (
     shown,
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
-from agent_roles_dagster.partitions import sync_day_partitions
+from agent_roles_dagster.partitions import require_one_day, sync_day_partitions
 from agent_roles_dagster.reports import Context, Event, of_errors, of_mapping, of_staged
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
@@ -101,6 +101,7 @@ def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Fails with the outcome "unreadable" if the day is no snapshot."""
+    require_one_day(context)
     yield from read_day(context, agent_roles)
 
 
@@ -242,6 +243,7 @@ def stage_agent_roles(
     pyspark: LazyPySparkResource,
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
     """Fails, with the outcome that says why, if the day must not be staged."""
+    require_one_day(context)
     settings = agent_roles.settings()
     try:
         reason, approver = config.accepted(context.job_name, context.partition_key)
@@ -356,6 +358,7 @@ def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Event]:
     """Applies the staged day in one transaction."""
+    require_one_day(context)
     yield from apply_and_report(context, agent_roles)
 
 

@@ -16,10 +16,12 @@ from agent_roles_dagster import assets, checks  # noqa: E402
 from agent_roles_dagster.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
 from agent_roles_dagster.jobs import accept_held_day, load_landed_days  # noqa: E402
+from agent_roles_dagster.partitions import refuse_range_option  # noqa: E402
 from agent_roles_dagster.resources import AgentRolesResource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days, notices  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
 
+refuse_range_option()
 try:
     _settings = Settings.from_env()
 except InvalidSetting as error:

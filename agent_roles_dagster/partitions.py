@@ -4,11 +4,16 @@ https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-asset
 """
 
 from datetime import datetime
+from typing import Any
 
 import click
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.instance import DynamicPartitionsStore
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 
 from agent_roles_dagster.landing import NotRead, require_landed
 from agent_roles_dagster.settings import Settings
@@ -49,3 +54,38 @@ class SyncDayPartitions(dg.DynamicPartitionsDefinition):
 
 SYNC_DAY = "sync_day"
 sync_day_partitions = SyncDayPartitions(name=SYNC_DAY)
+
+
+def require_one_day(context: dg.AssetExecutionContext) -> None:
+    """Refuse a run over a range of days, as "pass partition ranges to single run" launches.
+
+    Dagster takes them in the order of registration, and none at all where that has the range's end
+    before its start: the run would end well, without having done anything.
+
+    Raises:
+        dg.Failure: it is one; no table was changed.
+    """
+    tags = context.run.tags
+    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if first != last:
+        raise dg.Failure(_range_sentence(first, last), {"outcome": "refused"}, allow_retries=False)
+
+
+def refuse_range_option() -> None:
+    """The same for the option of Dagster's command line, before it answers with a traceback.
+
+    Raises:
+        click.UsageError: the command that imports this has the option.
+    """
+    command = click.get_current_context(silent=True)
+    asked: Any = command.params.get("partition_range") if command else None
+    if asked:
+        raise click.UsageError(_range_sentence(*asked.partition("...")[::2]))
+
+
+def _range_sentence(first: str | None, last: str | None) -> str:
+    return (
+        f"{first} to {last}: a run over a range of days would take them in the order in which they"
+        " were registered. Nothing was changed in any table. Run the job load_landed_days with"
+        f" the config from: {first}, to: {last}, which loads them in their own order"
+    )

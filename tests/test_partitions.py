@@ -11,9 +11,15 @@ import dagster as dg
 import psycopg
 import pytest
 from click import UsageError
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 
+from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.partitions import SYNC_DAY, sync_day_partitions
 from agent_roles_dagster.sync_days import EXPECTED
+from tests.conftest import Pipeline
 
 CHECKOUT = Path(__file__).parents[1]
 RECORDS = [{"id": 10, "agents": [1, 2, 2, "x"]}, {"id": 11, "agents": []}]
@@ -62,7 +68,7 @@ def test_any_other_name_is_refused_and_not_registered(landing: Path, name: str) 
 
 
 def materialize(
-    sync_day: str, folder: Path, landing: Path, database: str
+    sync_day: str, folder: Path, landing: Path, database: str, option: str = "--partition"
 ) -> subprocess.CompletedProcess[str]:
     """Run the design's command in the folder, without a DAGSTER_HOME."""
     env = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
@@ -72,7 +78,7 @@ def materialize(
         "AGENT_ROLES_HOME": str(folder / "home"),
         "PYTHONPATH": str(CHECKOUT),
     }
-    command = "asset materialize -m agent_roles_dagster.definitions --select * --partition"
+    command = f"asset materialize -m agent_roles_dagster.definitions --select * {option}"
     return subprocess.run(
         [sys.executable, "-m", "dagster", *command.split(), sync_day],
         cwd=folder,
@@ -116,3 +122,38 @@ def test_the_command_runs_a_landed_day_and_says_what_it_came_to(
     with psycopg.connect(database) as connection:
         mapping = connection.execute("SELECT agent_id, role_id, status FROM agent_role_mapping")
         assert sorted(mapping.fetchall()) == [(1, 10, "assigned"), (2, 10, "assigned")]
+
+
+# A range of days
+
+
+def test_the_command_refuses_a_range_and_names_the_job_that_loads_it(
+    tmp_path: Path, landing: Path, database: str
+) -> None:
+    ended = materialize("day1...day12", tmp_path, landing, database, option="--partition-range")
+    assert ended.returncode != 0
+    said = " ".join((ended.stdout + ended.stderr).replace("│", " ").split())
+    assert "Run the job load_landed_days with the config from: day1, to: day12" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("selection", [["raw_roles"], ["stg_agent_roles"], ["agent_role_mapping"]])
+@pytest.mark.parametrize(("first", "last"), [("day1", "day12"), ("day12", "day1")])
+def test_a_run_over_a_range_fails_at_once_and_names_the_job_that_loads_it(
+    pipeline: Pipeline, landing: Path, selection: list[str], first: str, last: str
+) -> None:
+    """As the interface launches it; the second range holds no day, by the order of registration."""
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1", "day12"])
+    keys = {*selection, *(["agent_role_pipeline_errors"] if "stg_agent_roles" in selection else [])}
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=pipeline.instance,
+        asset_selection=[dg.AssetKey(key) for key in keys],
+        tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+        raise_on_error=False,
+    )
+    assert not result.success
+    [step] = [event for event in result.all_events if event.is_step_failure]
+    failure = step.step_failure_data.user_failure_data
+    assert failure is not None
+    assert f"load_landed_days with the config from: {first}, to: {last}" in failure.description
+    assert not result.get_asset_materialization_events()
