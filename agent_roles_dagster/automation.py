@@ -4,6 +4,7 @@ https://docs.dagster.io/guides/automate/declarative-automation
 """
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
 from agent_roles_dagster.settings import Settings
 
@@ -35,11 +36,22 @@ ON_LANDING = (_AT_FIRST & _Condition.missing() & ~_Condition.any_deps_missing())
 WITH_UPSTREAM = _Condition.any_deps_match(_Condition.will_be_requested())
 
 
+_SENSOR = "landed_days_run"
+
+
+def automation_is_on(instance: dg.DagsterInstance, settings: Settings) -> bool:
+    """Whether the automation's sensor is on: by its switch, or else by the setting."""
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        if state.name == _SENSOR and state.status != InstigatorStatus.DECLARED_IN_CODE:
+            return state.status == InstigatorStatus.RUNNING
+    return settings.automation
+
+
 def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinition:
     """The sensor that launches what the conditions ask for; it is on if the setting says so."""
     status = dg.DefaultSensorStatus
     return dg.AutomationConditionSensorDefinition(
-        "landed_days_run",
+        _SENSOR,
         target=dg.AssetSelection.all(),
         description="Runs each day that has landed, and runs it again when it lands again.",
         minimum_interval_seconds=LOOK_EVERY,

@@ -17,6 +17,16 @@ from typing import Any
 import dagster as dg
 import fsspec
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+)
 from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster import sensors
@@ -37,6 +47,7 @@ class Watch:
         self.instance = instance
         self.cursor: str | None = None
         self.said = ""
+        self.requests: list[dg.RunRequest] = []
         self._conditions = None
 
     def write(self, sync_day: str, name: str, content: str, *, seconds_ago: int = 3600) -> None:
@@ -61,9 +72,10 @@ class Watch:
         for event in result.asset_events:
             self.instance.report_runless_asset_event(event)
         self.cursor = result.cursor
-        assert result.skip_reason is not None
-        self.said = result.skip_reason.skip_message or ""
-        return [str(event.partition) for event in result.asset_events]
+        self.requests = list(result.run_requests or [])
+        self.said = (result.skip_reason and result.skip_reason.skip_message) or ""
+        assert self.said or self.requests
+        return [str(event.partition) for event in result.asset_events if event.partition]
 
     def launches(self) -> dict[str, set[str]]:
         """Which assets a tick of the automation asks for, by day."""
@@ -255,7 +267,10 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
     assert watch.notices() == ["day4"]
 
 
-def test_the_old_days_are_looked_into_in_turn(watch: Watch) -> None:
+def test_the_old_days_are_looked_into_in_turn(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "_MANY", 90)
     days = [f"day{number}" for number in range(1, 91)]
     for day in days:
         watch.land(day, [1])
@@ -288,3 +303,171 @@ def test_a_landing_folder_that_is_not_there_yet_has_no_days(
     monkeypatch.setenv("AGENT_ROLES_LANDING", str(tmp_path / "nowhere"))
     assert watch.notices() == []
     assert watch.said.startswith("Nothing new under ")
+
+
+# Many days at once
+
+
+@pytest.fixture
+def first_start(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Watch]:
+    """Automation is on, and nothing was ever run; its instance is as on a disk."""
+    monkeypatch.setenv("AGENT_ROLES_SETTLE_SECONDS", "3600")
+    monkeypatch.setenv("AGENT_ROLES_AUTOMATION", "on")
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        yield Watch(str(pipeline.landing), instance)
+
+
+def an_event(watch: Watch) -> None:
+    """Without any, the sensor asks for nothing before its next look."""
+    watch.instance.report_runless_asset_event(dg.AssetMaterialization("somebody_elses"))
+
+
+def run_request(watch: Watch, request: dg.RunRequest, **more: Any) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("load_landed_days").execute_in_process(
+        instance=watch.instance, run_config=request.run_config, raise_on_error=False, **more
+    )
+
+
+def days_of(request: dg.RunRequest) -> list[str]:
+    return list(request.run_config["ops"]["load_landed_days"]["config"]["days"])
+
+
+def test_many_days_that_were_never_run_are_one_run_in_their_order_and_no_landings(
+    first_start: Watch,
+) -> None:
+    watch = first_start
+    days = [f"day{number}" for number in range(1, 13)]
+    for day in reversed(days):
+        watch.land(day, [1, int(day[3:])])
+    watch.land("day99", [1], whole=False)
+    assert watch.notices() == []
+    assert watch.requests == []
+    assert watch.launches() == {}
+    assert watch.notices() == []
+    [request] = watch.requests
+    assert days_of(request) == days
+    # Who looks at the interface sees them, and may run one by hand.
+    assert watch.registered() == days
+    # It is asked for once, as Dagster goes by the key.
+    assert watch.launches() == {}
+    assert watch.notices() == []
+    assert [again.run_key for again in watch.requests] == [request.run_key]
+    assert watch.launches() == {}
+    result = run_request(watch, request)
+    assert result.success
+    assert watch.instance.get_materialized_partitions(dg.AssetKey("agent_role_mapping")) == {*days}
+    for _ in range(3):
+        assert watch.launches() == {}
+        assert watch.notices() == []
+        assert watch.requests == []
+    # From now on as ever.
+    watch.land("day13", [1])
+    watch.land("day2", [1, 22])
+    assert sorted(watch.notices()) == ["day13", "day2"]
+    assert watch.launches() == {"day13": EVERYTHING, "day2": EVERYTHING}
+
+
+def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waiting(
+    first_start: Watch,
+) -> None:
+    watch = first_start
+    for number in range(1, 13):
+        watch.land(f"day{number}", [1, number])
+    for day, content in (("day3", "["), ("day4", "")):
+        watch.write(day, "roles.json", content)
+        files = [{"name": "roles.json"}]
+        watch.write(day, "_manifest.json", json.dumps({"files": files}), seconds_ago=0)
+    an_event(watch)
+    assert watch.launches() == {}
+    watch.notices()
+    [request] = watch.requests
+    assert not run_request(watch, request).success
+    assert len(watch.instance.get_materialized_partitions(dg.AssetKey("agent_role_mapping"))) == 10
+    for _ in range(2):
+        assert watch.notices() == []
+        assert watch.requests == []
+        assert watch.launches() == {}
+    # Until it lands again.
+    watch.land("day3", [1, 3])
+    assert watch.notices() == ["day3"]
+    assert watch.launches() == {"day3": EVERYTHING}
+
+
+def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
+    first_start: Watch,
+) -> None:
+    watch = first_start
+    for number in range(1, 13):
+        watch.land(f"day{number}", [1, number])
+    an_event(watch)
+    watch.launches()
+    watch.notices()
+    [request] = watch.requests
+    job = defs.resolve_job_def("load_landed_days")
+    run = watch.instance.create_run_for_job(job, run_config=request.run_config, tags=job.tags)
+    # As it is queued, or imports its packages.
+    watch.land("day13", [1])
+    assert watch.notices() == []
+    assert watch.requests == []
+    assert "days are load_landed_days's" in watch.said
+    # As it has read a day, and stages it.
+    watch.instance.report_dagster_event(_event(run, dg.DagsterEventType.RUN_START), run.run_id)
+    read = dg.AssetMaterialization("raw_roles", partition="day1")
+    watch.instance.report_runless_asset_event(read)
+    assert watch.notices() == []
+    assert watch.launches() == {}
+    # It was killed, and could not say so.
+    late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensors, "time", late)
+        assert watch.notices() == ["day1"]
+        assert days_of(watch.requests[0]) == [f"day{number}" for number in range(2, 14)]
+
+
+def _event(run: dg.DagsterRun, kind: dg.DagsterEventType) -> dg.DagsterEvent:
+    return dg.DagsterEvent(event_type_value=kind.value, job_name=run.job_name, message="begun")
+
+
+@pytest.mark.parametrize("switch", ["the setting", "the switch in the interface"])
+def test_where_automation_is_off_many_days_wait_for_somebody_to_load_them(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    watch = first_start
+    an_event(watch)
+    days = [f"day{number}" for number in range(1, 13)]
+    for day in days:
+        watch.land(day, [1])
+    if switch == "the setting":
+        monkeypatch.setenv("AGENT_ROLES_AUTOMATION", "off")
+    else:
+        _switch(watch.instance, InstigatorStatus.STOPPED)
+    assert watch.notices() == []
+    assert watch.requests == []
+    assert watch.said == (
+        "12 days are load_landed_days's: they are not run singly until it has loaded them"
+    )
+    assert watch.registered() == days
+    assert watch.launches() == {}
+    # Switched on: the days are loaded in their order, though they were registered before.
+    monkeypatch.setenv("AGENT_ROLES_AUTOMATION", "on")
+    if switch != "the setting":
+        monkeypatch.setenv("AGENT_ROLES_AUTOMATION", "off")
+        _switch(watch.instance, InstigatorStatus.RUNNING)
+    assert watch.notices() == []
+    assert days_of(watch.requests[0]) == days
+    assert watch.launches() == {}
+
+
+def _switch(instance: dg.DagsterInstance, status: InstigatorStatus) -> None:
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(
+            RegisteredCodeLocationOrigin("agent_roles_dagster.definitions"), "__repository__"
+        ),
+        "landed_days_run",
+    )
+    state = InstigatorState(origin, InstigatorType.SENSOR, status)
+    known = instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+    (instance.update_instigator_state if known else instance.add_instigator_state)(state)
