@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from agent_roles_dagster.embedded_postgres import running_server
@@ -93,9 +94,10 @@ def connect(url: str) -> Iterator[Connection]:
         NotReachable: no connection was made for any other reason, which may pass.
     """
     _require_url(url)
+    kept = _kept.pop(url, None) if _kept is not None else None
     try:
         # What is prepared in a session is not there in the next one that a pooler gives.
-        opened = psycopg.connect(
+        opened = kept or psycopg.connect(
             with_encoding(url), autocommit=True, row_factory=dict_row, prepare_threshold=None
         )
     except psycopg.OperationalError as error:
@@ -104,16 +106,10 @@ def connect(url: str) -> Iterator[Connection]:
             f"{error}. Nothing was changed. AGENT_ROLES_DATABASE_URL says which database is used;"
             " without it, it is the embedded one"
         ) from None
-    with opened as connection:
+    with _closed_or_kept(opened, url) as connection:
         try:
-            _require_utf8(connection)
-            # With each transaction, as a pooler may give it another session than the one before.
-            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-            connection.read_only = False
-            connection.execute(SESSION.encode())
-            connection.execute(_MEMORY.encode())
-            _require_place(connection)
-            _require_version(connection)
+            if connection is not kept:
+                _prepare(connection)
             yield connection
         except psycopg.errors.InsufficientPrivilege as error:
             raise psycopg.errors.InsufficientPrivilege(
@@ -126,6 +122,51 @@ def connect(url: str) -> Iterator[Connection]:
             # These may quote a row, with names and addresses.
             told = type(error)(error.diag.message_primary or "PostgreSQL refused")
             raise told.with_traceback(error.__traceback__) from None
+
+
+def _prepare(connection: Connection) -> None:
+    _require_utf8(connection)
+    # With each transaction, as a pooler may give it another session than the one before.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    connection.read_only = False
+    connection.execute(SESSION.encode())
+    connection.execute(_MEMORY.encode())
+    _require_place(connection)
+    _require_version(connection)
+
+
+_kept: dict[str, Connection] | None = None
+
+
+@contextmanager
+def connection_kept() -> Iterator[None]:
+    """Within it, a connection that is done with stays open for whoever connects next.
+
+    For one process that connects many times within a day's work, one after the other; in one
+    thread, since two would take it from each other's hands.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        kept, _kept = _kept, None
+        for connection in kept.values():
+            connection.close()
+
+
+@contextmanager
+def _closed_or_kept(connection: Connection, url: str) -> Iterator[Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    if _kept is None or url in _kept or not is_idle:
+        connection.close()
+    else:
+        _kept[url] = connection
 
 
 def with_encoding(url: str) -> str:
@@ -231,10 +272,15 @@ def run_file(connection: Connection, name: str) -> list[int]:
 
 def rows_of_file(connection: Connection, name: str, **parameters: str) -> list[dict[str, Any]]:
     """The rows of a SQL file's one SELECT, which reads its parameters as `agent_roles.<name>`."""
-    with connection.transaction():
-        for key, value in parameters.items():
-            connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{key}", value))
-        return connection.execute(sql_file(name).encode()).fetchall()
+    # All at once, which is one transaction: a day asks dozens of such questions.
+    settings = [
+        sql.SQL("SELECT set_config({}, {}, TRUE);").format(f"agent_roles.{key}", value)
+        for key, value in parameters.items()
+    ]
+    cursor = connection.execute(sql.SQL("").join(settings).as_bytes() + sql_file(name).encode())
+    while cursor.nextset():
+        pass
+    return cursor.fetchall()
 
 
 def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:

@@ -114,8 +114,8 @@ def drop_used_tables(connection: Connection, load: Load) -> None:
 
 
 def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
-    for table in tables:
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+    if tables:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(tables)))
 
 
 def use_load_tables(connection: Connection, load: Load) -> None:
@@ -139,14 +139,16 @@ def _lock(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
 
 
 def _rename(connection: Connection, load: Load, *, away: bool) -> None:
+    statements = []
     for name in LOAD_TABLES:
         known, own = _PREFIX + name, load.name(name)
         old, new = (known, own) if away else (own, known)
-        connection.execute(
+        statements.append(
             sql.SQL("ALTER TABLE {} RENAME TO {}").format(
                 sql.Identifier(load.schema, old), sql.Identifier(new)
             )
         )
+    connection.execute(sql.SQL("; ").join(statements))
 
 
 def read_snapshots(

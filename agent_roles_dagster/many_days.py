@@ -26,6 +26,7 @@ from pydantic import Field
 
 from agent_roles_dagster import checks, reports
 from agent_roles_dagster.arrival import look_at
+from agent_roles_dagster.arrow_postgres import connections_kept
 from agent_roles_dagster.assets import (
     apply_and_report,
     landed_dump,
@@ -34,7 +35,7 @@ from agent_roles_dagster.assets import (
     stage_and_report,
 )
 from agent_roles_dagster.automation import LOAD
-from agent_roles_dagster.database import connect
+from agent_roles_dagster.database import connect, connection_kept
 from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing import (
     Unreadable,
@@ -247,9 +248,12 @@ def load_days(
             yield from run.report(day, fingerprints.get(day))
     try:
         with ExitStack() as opened:
+            opened.enter_context(connections_kept())
             engine = cache(lambda: opened.enter_context(started(pyspark, settings)))
             for day in to_load:
-                yield from run.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
+                # Not for longer: each day finds out anew whether the tables are this version's.
+                with connection_kept():
+                    yield from run.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
                 if progress.refused and config.on_refused is OnRefused.STOP:
                     break
     except BaseException:

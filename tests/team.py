@@ -105,7 +105,7 @@ class Team:
         for run in reversed(self.ask(query)["runsOrError"]["results"]):
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
             if (tags.get("dagster/will_retry") == "true") == started_again:
-                found.append((tags["dagster/partition"], run["status"]))
+                found.append((tags.get("dagster/partition", "many days"), run["status"]))
         return found
 
     def made_by_the_newest_run(self) -> set[str]:

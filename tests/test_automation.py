@@ -121,6 +121,38 @@ def test_what_lands_is_applied_and_what_is_broken_is_told_and_can_be_corrected(
     assert leaks(written) == {}
 
 
+@pytest.mark.timeout(1200)
+def test_a_first_start_over_a_folder_of_old_days_is_one_run_and_then_one_for_each_new_day(
+    tmp_path: Path,
+    database: str,
+    instance_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    landing = tmp_path / "admin_roles"
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", with_password(instance_database))
+    days = [f"day{number}" for number in range(1, 15)]
+    for number, day in enumerate(days, start=1):
+        write_day(landing, day, seed=number, clean=True)
+    with team(
+        tmp_path / "dagster_home",
+        AGENT_ROLES_AUTOMATION="on",
+        AGENT_ROLES_LANDING=str(landing),
+        AGENT_ROLES_DATABASE_URL=with_password(database),
+        AGENT_ROLES_HOME=str(tmp_path / "home"),
+    ) as running:
+        eventually(lambda: applied(database) == sorted(days), "all days", running)
+        eventually(lambda: running.runs() == [("many days", "SUCCESS")], "its end", running)
+        for _ in range(3):
+            ended = time.time()
+            eventually(lambda since=ended: running.has_looked(since), "the next looks", running)
+        assert running.runs() == [("many days", "SUCCESS")]
+        write_day(landing, "day15", seed=15, clean=True)
+        eventually(lambda: running.runs()[1:] == [("day15", "SUCCESS")], "a new day", running)
+    with psycopg.connect(database) as connection:
+        query = "SELECT sync_day FROM agent_role_sync_days ORDER BY staged_at"
+        assert [day for (day,) in connection.execute(query)] == [*days, "day15"]
+
+
 @contextmanager
 def somebody_waits(database: str, table: str) -> Iterator[Callable[[], bool]]:
     """Hold the table; yields what tells whether somebody waits for it."""
