@@ -311,4 +311,5 @@ def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | Non
 
 
 def _day(run: RunRecord) -> str:
-    return run.dagster_run.tags.get(PARTITION_NAME_TAG, "no day")
+    is_of_many = run.dagster_run.job_name == LOAD
+    return run.dagster_run.tags.get(PARTITION_NAME_TAG, LOAD if is_of_many else "no day")

@@ -291,10 +291,14 @@ def test_a_folder_where_nothing_landed_is_no_success(pipeline: Pipeline) -> None
     assert "which AGENT_ROLES_LANDING names, is not there" in why(load(pipeline))[1]
 
 
+def test_the_job_can_be_loaded_as_a_code_server_does() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
 def test_each_field_of_the_config_explains_itself_and_may_be_left_out() -> None:
     of_job = defs.resolve_job_def(LOAD).run_config_schema.run_config_schema_type
     fields = of_job.fields["ops"].config_type
-    fields = fields.fields[LOAD].config_type.fields["config"].config_type.fields
+    fields = fields.fields["load_days"].config_type.fields["config"].config_type.fields
     assert set(fields) == {"from", "to", "days", "again", "on_refused", "accept_removals"}
     for name, field in fields.items():
         assert not field.is_required, name

@@ -332,7 +332,7 @@ def run_request(watch: Watch, request: dg.RunRequest, **more: Any) -> dg.Execute
 
 
 def days_of(request: dg.RunRequest) -> list[str]:
-    return list(request.run_config["ops"]["load_landed_days"]["config"]["days"])
+    return list(request.run_config["ops"]["load_days"]["config"]["days"])
 
 
 def test_many_days_that_were_never_run_are_one_run_in_their_order_and_no_landings(
