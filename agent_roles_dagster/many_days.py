@@ -22,6 +22,7 @@ from dagster._core.definitions.data_version import (
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
 )
+from dagster._core.event_api import PartitionKeyFilter
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
@@ -245,9 +246,9 @@ def load_days(
     run = _Run(context, agent_roles, config, progress)
     # Where nobody keeps what is reported, there is nobody to tell of days that others loaded.
     if os.environ.get("DAGSTER_HOME"):
-        made = context.instance.get_materialized_partitions(checks.MAPPING)
-        for day in sorted({*unchanged} - made.union(to_load), key=day_number):
-            yield from run.report(day, fingerprints.get(day))
+        for day in unchanged:
+            if day not in to_load and not _is_reported(context.instance, day):
+                yield from run.report(day, fingerprints.get(day))
     try:
         with ExitStack() as opened:
             opened.enter_context(connections_kept())
@@ -330,6 +331,15 @@ def _as_they_landed(
             observed_at = dump.observed_at or staged[day]["observed_at"]
             if (seal(dump), observed_at) == (staged[day]["digest"], staged[day]["observed_at"]):
                 yield day
+
+
+def _is_reported(instance: dg.DagsterInstance, day: str) -> bool:
+    """Whether a run told all of the day; one that was killed may not have come to the end."""
+    [key] = [spec.key for spec in checks.check_agent_role_mapping.check_specs][-1:]
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key], PartitionKeyFilter(key=day)
+    )
+    return key in found and found[key].evaluation is not None
 
 
 class _Run:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,15 +16,24 @@ from tests.java import java_for_tests
 
 COMMAND = [sys.executable, "-m", "dagster", "asset", "materialize"]
 COMMAND += ["-m", "agent_roles_dagster.definitions", "--select", "*", "--partition"]
+LOAD_COMMAND = [sys.executable, "-m", "dagster", "job", "execute"]
+LOAD_COMMAND += ["-m", "agent_roles_dagster.definitions", "-j", "load_landed_days"]
 
 
 def start(sync_day: str, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start the command for a day in a process group of its own, without a DAGSTER_HOME."""
+    return start_command([*COMMAND, sync_day], env, log)
+
+
+def start_command(
+    command: Sequence[str], env: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """The same for any command; with a DAGSTER_HOME if `env` has one."""
     here = tempfile.mkdtemp(dir=log.parent)
     clean = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*COMMAND, sync_day],
+            command,
             cwd=here,
             env={**clean, "JAVA_HOME": java_for_tests(), **env},
             stdin=subprocess.DEVNULL,

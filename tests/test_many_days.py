@@ -1,11 +1,18 @@
-"""Many days in one run: the same tables and the same reports as a run for each, in their order."""
+"""Many days in one run: the same tables and the same reports as a run for each, in their order.
+
+`AGENT_ROLES_TEST_LOAD_KILLS` says how often such a run is killed (3 if not set).
+"""
 
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +23,17 @@ import pytest
 from dagster._core.event_api import PartitionKeyFilter
 
 from agent_roles_dagster.automation import LOAD
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing import landed_days
 from agent_roles_dagster.many_days import LoadConfig, run_config
 from agent_roles_dagster.partitions import SYNC_DAY
 from tests.conftest import Pipeline, empty_database
+from tests.processes import LOAD_COMMAND, killed_at_the_end, start_command
 from tests.worlds import tables, write_day
 
 DAYS = ("day1", "day2", "day9", "day10")
+KILLS = int(os.environ.get("AGENT_ROLES_TEST_LOAD_KILLS", "3"))
 ASSETS = ("raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
 
 
@@ -357,3 +367,80 @@ def test_days_that_another_run_loaded_are_shown_where_runs_are_kept(
         assert ours[day, what] == value, (day, what)
     assert load(pipeline).get_asset_materialization_events() == []
     assert landed_days(str(pipeline.landing)) == pipeline.instance.get_dynamic_partitions(SYNC_DAY)
+
+
+# Killed
+
+
+@pytest.mark.timeout(300 + 60 * KILLS)
+def test_a_run_killed_at_any_moment_leaves_each_day_whole_and_the_same_command_goes_on(
+    pipeline: Pipeline, server: str, tmp_path: Path
+) -> None:
+    days = [f"day{number}" for number in range(1, 9)]
+    for number, day in enumerate(days):
+        write_day(pipeline.landing, day, seed=number)
+    load_nothing(pipeline)
+    after = [tables(pipeline.database)]
+    for day in days:
+        assert load(pipeline, to=day).success
+        after.append(tables(pipeline.database))
+    told = shown(pipeline.instance)
+    chance = random.Random(os.environ.get("AGENT_ROLES_TEST_SEED", "load"))
+    killed = 0
+    while killed < KILLS:
+        home = tmp_path / f"dagster_home{killed}"
+        home.mkdir()
+        with empty_database(server) as url:
+            other = replace(pipeline, database=url)
+            load_nothing(other)
+            env = {
+                "DAGSTER_HOME": str(home),
+                "AGENT_ROLES_LANDING": str(pipeline.landing),
+                "AGENT_ROLES_DATABASE_URL": url,
+                "AGENT_ROLES_HOME": str(tmp_path / "home"),
+            }
+            killed += _killed_and_gone_on(other, env, tmp_path / "log", chance, after)
+            assert tables(url) == after[-1]
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            found = shown(instance)
+        for what, value in told.items():
+            if what[1] == "agent_role_mapping":  # How many rows a run changed may be lost with it.
+                value = {k: v for k, v in value[0].items() if not k.startswith("rows ")}
+                found[what] = {k: v for k, v in found[what][0].items() if not k.startswith("rows ")}
+            assert found[what] == value, what
+
+
+def load_nothing(pipeline: Pipeline) -> None:
+    """Only makes the tables."""
+    with connect(pipeline.database):
+        pass
+
+
+def _killed_and_gone_on(
+    pipeline: Pipeline,
+    env: dict[str, str],
+    log: Path,
+    chance: random.Random,
+    after: list[dict[str, Any]],
+) -> int:
+    """Run the command until it ends, killing it; returns how often it was killed."""
+    for killed in range(100):
+        process = start_command(LOAD_COMMAND, env, log)
+        with killed_at_the_end(process):
+            # Its imports take some seconds, in which nothing happens.
+            begun = len(pipeline.rows("SELECT FROM agent_role_sync_days"))
+            while process.poll() is None:
+                if len(pipeline.rows("SELECT FROM agent_role_sync_days")) > begun:
+                    break
+                time.sleep(0.02)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, 2))
+        if process.returncode == 0:
+            return killed
+        assert process.returncode == -signal.SIGKILL, log.read_text()[-3000:]
+        found = tables(pipeline.database)
+        at = next(n for n, each in enumerate(after) if each["staging"] == found["staging"])
+        for name, content in found.items():
+            before = after[max(at - 1, 0)][name] if name == "mapping" else None
+            assert content in (after[at][name], before), (name, at)
+    raise AssertionError("it never ends")

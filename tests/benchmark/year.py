@@ -15,9 +15,9 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -32,10 +32,8 @@ import psycopg
 from agent_roles_dagster.arrow_postgres import ArrowConnection
 from tests.benchmark.__main__ import _database
 from tests.benchmark.peers import duckdb_pairs, execute
-from tests.processes import killed_at_the_end
+from tests.processes import LOAD_COMMAND, killed_at_the_end
 
-COMMAND = [sys.executable, "-m", "dagster", "job", "execute"]
-COMMAND += ["-m", "agent_roles_dagster.definitions", "-j", "load_landed_days"]
 ROLES = 100
 FILES = 4
 BROKEN = 1000  # One entry in so many is no id.
@@ -62,10 +60,11 @@ def main() -> None:
             _compare(url, days)
         if not given.alone:
             with _database(given) as url:
-                began = time.monotonic()
+                began, cpu = time.monotonic(), time.process_time()
                 _loop(landing, days, url)
-                theirs = time.monotonic() - began
-            print(f"DuckDB's loop: {theirs:.1f} s; ours {ours / theirs:.2f} times that")
+                theirs, cpu = time.monotonic() - began, time.process_time() - cpu
+            each = f"{theirs / given.days:.3f} s a day, of its own {cpu / given.days:.3f} s CPU"
+            print(f"DuckDB's loop: {theirs:.1f} s, {each}; ours {ours / theirs:.2f} times that")
 
 
 def write_days(landing: Path, number: int, pairs: int, churn: float) -> dict[str, set[Pair]]:
@@ -116,7 +115,7 @@ def _ours(folder: Path, landing: Path, url: str, days: int) -> float:
     }
     began = time.monotonic()
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(COMMAND, env=env, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(LOAD_COMMAND, env=env, stdout=log, stderr=subprocess.STDOUT)
     marks: list[tuple[float, int, int]] = []
     with killed_at_the_end(process), psycopg.connect(url, autocommit=True) as connection:
         while process.poll() is None:
@@ -128,13 +127,15 @@ def _ours(folder: Path, landing: Path, url: str, days: int) -> float:
                 memory = psutil.Process(process.pid).memory_info().rss
                 marks.append((time.monotonic(), row[0] if row else 0, memory))
     seconds = time.monotonic() - began
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise SystemExit((folder / "log").read_text()[-4000:])
     early = next(mark for mark in marks if mark[1] >= days * 0.1)
     late = next(mark for mark in marks if mark[1] >= days * 0.9)
     each = (late[0] - early[0]) / (late[1] - early[1])
     print(
-        f"load_landed_days: {seconds:.1f} s, {each:.3f} s a day; memory {early[2] >> 20} MB after"
+        f"load_landed_days: {seconds:.1f} s, {each:.3f} s a day, of its own"
+        f" {(cpu.ru_utime + cpu.ru_stime) / days:.3f} s CPU; memory {early[2] >> 20} MB after"
         f" {early[1]} days, {late[2] >> 20} MB after {late[1]}",
         flush=True,
     )
