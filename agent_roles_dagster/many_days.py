@@ -72,8 +72,8 @@ _STAGED = """
 class OnRefused(Enum):
     """What a day that is held or unreadable does to the run."""
 
-    STOP = "stop"
-    SKIP = "skip"
+    stop = "stop"
+    skip = "skip"
 
 
 class LoadConfig(dg.Config):
@@ -100,7 +100,7 @@ class LoadConfig(dg.Config):
         " that somebody changed.",
     )
     on_refused: OnRefused = Field(
-        default=OnRefused.STOP,
+        default=OnRefused.stop,
         description="stop: a day that is held or unreadable ends the run there. skip: the run goes"
         " on with the next day, which is then compared with the last one that was staged. Either"
         " way the run fails in the end and lists what was not loaded, and why.",
@@ -257,7 +257,7 @@ def load_days(
                 # Not for longer: each day finds out anew whether the tables are this version's.
                 with connection_kept():
                     yield from run.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
-                if progress.refused and config.on_refused is OnRefused.STOP:
+                if progress.refused and config.on_refused is OnRefused.stop:
                     break
     except BaseException:
         context.log.error(progress.summary())
@@ -392,7 +392,7 @@ class _Run:
         except dg.Failure as failure:
             outcome = str(failure.metadata["outcome"].value)
             self._progress.refused[day] = outcome, failure.description or ""
-            if self._config.on_refused is OnRefused.SKIP:
+            if self._config.on_refused is OnRefused.skip:
                 self._context.log.warning(failure.description)
         yield from _landing(day, seen)
         self._progress.tell(day, said)
