@@ -210,6 +210,11 @@ def test_the_next_day_assigns_what_this_day_has_not(decide: Decide) -> None:
     assert decide([_says()], known, has_next=True)[PAIR] == NEW | Decision.NEXT_IS_CHANGED
 
 
+def test_a_removal_of_the_next_day_that_still_holds_is_left_alone(decide: Decide) -> None:
+    known = [(PAIR, Seen.NEXT_REMOVED), (PAIR, Seen.NEXT_KNOWN_REMOVED)]
+    assert decide([_says()], known, has_next=True)[PAIR] == NEW | Decision.NEXT_REMOVED
+
+
 def _decided(master: str, folder: Path) -> list[dict[str, Any]]:
     file = folder / f"{master}.json"
     env = {"AGENT_ROLES_SPARK_MASTER": master, "AGENT_ROLES_HOME": str(folder / "home")}
