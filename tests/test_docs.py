@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_roles_dagster.definitions import defs
 from tests.docs import CHECKOUT, PAGES, blocks, run
 
 README, TABLES, HELD, TROUBLESHOOTING = (
@@ -121,6 +122,14 @@ def test_each_message_that_troubleshooting_explains_is_one_that_the_code_says() 
     assert len(pieces) > 30
     unsaid = [piece for piece in pieces if piece not in others and piece.strip() not in said]
     assert unsaid == []
+
+
+def test_the_list_of_checks_has_those_that_there_are() -> None:
+    page = (CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Checks\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", section, re.MULTILINE)))
+    graph = defs.resolve_asset_graph()
+    assert sorted(listed) == sorted(key.name for key in graph.asset_check_keys)
 
 
 def test_the_changelog_has_the_version_of_the_package() -> None:
