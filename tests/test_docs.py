@@ -24,6 +24,7 @@ TRIED = (README, TABLES, HELD, TROUBLESHOOTING)
 # CI installs, tests and lints; test_recipes asks a database of one's own.
 NOT_TRIED = ("pytest\n", "ruff check", "AGENT_ROLES_DATABASE_URL")
 INSTALL = "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[test]' && "
+CODE = sorted((CHECKOUT / "agent_roles_dagster").rglob("*.py"))
 MARK = "= the block ends here ="
 
 
@@ -101,6 +102,15 @@ def test_each_path_and_module_that_is_named_is_there(page: Path) -> None:
         assert find_spec(module), module
 
 
+def test_each_function_that_architecture_names_is_there() -> None:
+    text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_]+)\.(\w+)`", text)
+    known = {(file.stem, name) for file in CODE for name in _defined(file)}
+    assert len(named) > 10
+    # Files have a dot in their names, too.
+    assert [each for each in named if each not in known and each[1] not in ("toml", "yaml")] == []
+
+
 def test_each_message_that_troubleshooting_explains_is_one_that_the_code_says() -> None:
     others = {  # Of PostgreSQL, of Python, of the package that is missing.
         "permission denied for ",
@@ -139,6 +149,17 @@ def test_the_changelog_has_the_version_of_the_package() -> None:
     assert headings[:2] == ["Unreleased", version]
 
 
+def _defined(file: Path) -> list[str]:
+    """The names of a module's functions, classes and constants."""
+    names = []
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return names
+
+
 def _without_blocks(page: Path) -> str:
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
 
@@ -153,7 +174,7 @@ def _headings(page: Path) -> set[str]:
 def _said() -> str:
     """All text in the package's code and SQL, and the names of its classes and assets."""
     found = []
-    for file in (CHECKOUT / "agent_roles_dagster").rglob("*.py"):
+    for file in CODE:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
