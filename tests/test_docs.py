@@ -98,6 +98,8 @@ def test_each_path_and_module_that_is_named_is_there(page: Path) -> None:
     paths = set(re.findall(r"\b((?:sql|deploy|tests|docs|agent_roles_dagster)/[\w./-]*)", text))
     for path in paths - {"deploy/.env"}:  # which the reader writes
         assert (CHECKOUT / path.rstrip(".")).exists(), path
+    for file in re.findall(r"`(\w+\.py)`", text):
+        assert any(CHECKOUT.rglob(file)), file
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert find_spec(module), module
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,3 +177,23 @@ def test_the_sizes_of_all_tables_are_shown_the_days_put_together(
 
 def _cells(line: str) -> list[str]:
     return line.split("|") if line.count("|") == 2 else []
+
+
+def test_a_team_gets_its_roles_and_a_reader_the_records_of_invalid_rows(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    with connect(pipeline.database):
+        pass
+    role = f"reader_{uuid.uuid4().hex}"
+    pipeline.execute(f"CREATE ROLE {role}")
+    try:
+        recipes = ('-f sql/015_roles.sql\npsql "$ADMIN_URL"', "GRANT agent_roles_reader TO alice")
+        for recipe in recipes:
+            do(recipe, tmp_path, ("alice", role), ADMIN_URL=pipeline.database)
+        with psycopg.connect(pipeline.database) as reader:
+            reader.execute(f"SET ROLE {role}".encode())
+            reader.execute("SELECT raw_record FROM agent_role_pipeline_errors")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute("SELECT FROM stg_agent_roles")
+    finally:
+        pipeline.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
