@@ -11,8 +11,7 @@ import dagster as dg
 import yaml
 
 from tests.conftest import Pipeline
-
-README = Path(__file__).parents[1] / "README.md"
+from tests.docs import block
 
 STAGING = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
 
@@ -170,8 +169,8 @@ def test_a_days_log_records_have_its_counts_as_fields(pipeline: Pipeline, tmp_pa
     land(pipeline, "day1", (10, [1, 1, 2, None]))
     land(pipeline, "day2", (10, [1, 3]))
     file = tmp_path / "agent_roles.json"
-    (told_of,) = re.findall(r"^python_logs:\n(?:  .*\n)+", README.read_text(), re.MULTILINE)
-    settings = yaml.safe_load(told_of.replace("/var/log/agent_roles.json", str(file)))
+    told_of = block("yaml", "python_logs").replace("/var/log/agent_roles.json", str(file))
+    settings = yaml.safe_load(told_of)
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=settings) as instance:
         for day in ("day1", "day2"):
             instance.add_dynamic_partitions("sync_day", [day])

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +13,7 @@ from agent_roles_dagster import assets, checks
 from agent_roles_dagster.database import connect, rows_of_file
 from agent_roles_dagster.resources import AgentRolesResource
 from tests.conftest import Pipeline
+from tests.docs import block
 
 DAY1 = [{"id": 10, "agents": [1, 2, 3]}, {"id": 20, "agents": [1]}]
 DAY2 = [{"id": 10, "agents": [1, 2]}, {"id": 20, "agents": [1]}]
@@ -376,8 +376,7 @@ def test_a_mapping_that_somebody_changed_is_mended_as_the_check_and_the_readme_s
         for name in ("assigned_pairs_are_the_newest_days", "times_fit_status")
     }
     (recipe,) = recipes
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    assert f'"{recipe}"' in readme
+    assert f'"{recipe}"' in block("sh", "INSERT INTO agent_role_pending")
 
     two_days.execute(recipe)
     results = check_results(two_days.run(any_day, select="agent_role_mapping"))
