@@ -4,16 +4,15 @@ https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from agent_roles_dagster import checks, reports
+from agent_roles_dagster import reports
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
-from agent_roles_dagster.checks import MAY_BE_STAGED
+from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
 from agent_roles_dagster.engines import started
@@ -28,7 +27,16 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.reports import Event, of_errors, of_mapping, of_staged
+from agent_roles_dagster.reports import (
+    Event,
+    as_far_as_possible,
+    of_errors,
+    of_mapping,
+    of_staged,
+    owed,
+    version,
+    with_unreached,
+)
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day
@@ -96,6 +104,7 @@ landed_dump = dg.AssetSpec(
         ("status", "JSON", "assigned, removed or absent"),
     ),
 )
+@with_unreached(STAGED, ERRORS, MAPPING)
 @retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
@@ -227,6 +236,7 @@ class StageConfig(dg.Config):
         ),
     ],
 )
+@with_unreached(STAGED, ERRORS, MAPPING)
 @retried_if_lost
 def stage_agent_roles(
     context: dg.AssetExecutionContext,
@@ -238,11 +248,7 @@ def stage_agent_roles(
     sync_day = context.partition_key
     settings = agent_roles.settings()
     url = agent_roles.database_url()
-    try:
-        reason, approver = config.accepted(context.job_name, sync_day)
-    except dg.Failure:
-        yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
-        raise
+    reason, approver = config.accepted(context.job_name, sync_day)
     try:
         staged = stage_day(
             settings,
@@ -259,10 +265,10 @@ def stage_agent_roles(
         yield from _held(context, agent_roles, error)
         return
     except Pruned as error:
-        yield from _refused(context, agent_roles, "pruned", str(error))
+        yield from _refused(context, "pruned", str(error))
         return
     except InvalidSyncDay as error:
-        yield from _refused(context, agent_roles, "refused", str(error))
+        yield from _refused(context, "refused", str(error))
         return
     except Unreadable as error:
         yield from _unreadable(context, agent_roles, error)
@@ -277,25 +283,24 @@ def stage_agent_roles(
         extra={name: getattr(staged, name) for name in _LOGGED},
     )
     is_applied_next = _is_selected(context, "agent_role_mapping")
+    spent = ", ".join(f"{phase} {seconds} s" for phase, seconds in staged.seconds.items())
     with connect(url) as connection:
         if not is_applied_next:
             context.log.info(f"{sync_day}: {mapping_preview(connection)}")
         metadata = of_staged(connection, sync_day, is_applied_next=is_applied_next)
-        of_the_errors = of_errors(connection, sync_day)
-        may_be_staged = reports.may_be_staged(connection, sync_day)
-        others = list(
-            reports.beside_staged(context, connection, sync_day, is_applied_next=is_applied_next)
+        yield dg.MaterializeResult(
+            asset_key=STAGED,
+            metadata={**metadata, reports.TIME_SPENT: spent},
+            data_version=version(connection, sync_day, STAGED, is_applied_next=is_applied_next),
         )
-    spent = ", ".join(f"{phase} {seconds} s" for phase, seconds in staged.seconds.items())
-    yield dg.MaterializeResult(
-        asset_key="stg_agent_roles", metadata={**metadata, reports.TIME_SPENT: spent}
-    )
-    yield dg.MaterializeResult(asset_key="agent_role_pipeline_errors", metadata=of_the_errors)
-    yield may_be_staged
-    for event in others:
-        if isinstance(event, dg.AssetCheckEvaluation) and not event.passed:
-            context.log.warning(f"{event.partition}: {checks.finding(event)}")
-        yield event
+        yield dg.MaterializeResult(
+            asset_key=ERRORS,
+            metadata=of_errors(connection, sync_day),
+            data_version=version(connection, sync_day, ERRORS),
+        )
+        yield reports.may_be_staged(connection, sync_day)
+        assets = [STAGED, ERRORS] if is_applied_next else [STAGED, ERRORS, MAPPING]
+        yield from owed(context, connection, sync_day, own=[STAGED, ERRORS], assets=assets)
 
 
 @dg.asset(
@@ -314,6 +319,7 @@ def stage_agent_roles(
         ("removed_at", "TIMESTAMP", "When it ended, UTC; null while it holds"),
     ),
 )
+@with_unreached(MAPPING)
 @retried_if_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
@@ -337,7 +343,6 @@ def agent_role_mapping(
             say=context.log.info,
         )
     except NotApplied as error:
-        yield from _unreached(context, agent_roles, [checks.MAPPING])
         raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from None
     context.log.info(
         f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted",
@@ -348,16 +353,15 @@ def agent_role_mapping(
         },
     )
     with connect(agent_roles.database_url()) as connection:
-        metadata = of_mapping(connection, sync_day)
-        others = list(reports.beside_applied(context, connection, applied.days, applied.pruned))
-    yield dg.MaterializeResult(
-        metadata={
-            **metadata,
-            reports.CHANGED: applied.written,
-            reports.DELETED: applied.deleted,
-        }
-    )
-    yield from others
+        yield dg.MaterializeResult(
+            metadata={
+                **of_mapping(connection, sync_day),
+                reports.CHANGED: applied.written,
+                reports.DELETED: applied.deleted,
+            },
+            data_version=version(connection, sync_day, MAPPING),
+        )
+        yield from owed(context, connection, sync_day, own=[MAPPING])
 
 
 def _is_selected(context: dg.AssetExecutionContext, asset: str) -> bool:
@@ -394,15 +398,12 @@ def _held(
     }
     if error.sample:
         about["sample of the removals"] = "; ".join(error.sample)
-    others: list[Any] = []
     with (
-        _as_far_as_possible(context, "what it changes for other days is not reported"),
+        as_far_as_possible(context, day.sync_day, "what it changes for other days is not reported"),
         connect(agent_roles.database_url()) as connection,
     ):
-        others += reports.renewed(context, connection, day.sync_day, checks.ERRORS)
-        others += reports.beside_staged(context, connection, day.sync_day, is_applied_next=True)
-    yield from others
-    yield from _refused(context, agent_roles, "held", str(error), about)
+        yield from owed(context, connection, day.sync_day, own=[])
+    yield from _refused(context, "held", str(error), about)
 
 
 def _unreadable(
@@ -414,56 +415,32 @@ def _unreadable(
     )
     day = context.partition_key
     if is_sync_day(day):
-        with _as_far_as_possible(context, "that the day is unreadable is not on record"):
+        with as_far_as_possible(context, day, "that the day is unreadable is not on record"):
             record_unreadable(agent_roles.database_url(), day, context.run_id, str(error))
-    yield from _refused(context, agent_roles, "unreadable", text)
+    yield from _refused(context, "unreadable", text)
 
 
 def _refused(
     context: dg.AssetExecutionContext,
-    agent_roles: AgentRolesResource,
     outcome: str,
     text: str,
     about: Mapping[str, Any] | None = None,
 ) -> Iterator[Refusal]:
-    """The day's own check fails, and the run; what else it would have checked is as it is found."""
+    """The day's own check fails, and the run."""
     metadata = {"outcome": outcome, **(about or {})}
     explained = {"why, and what to do": text, **metadata}
     # A failed run materialises nothing. What is observed is among the day's events, and in the
     # plots of events, too.
-    yield dg.AssetObservation(checks.STAGED, partition=context.partition_key, metadata=explained)
+    yield dg.AssetObservation(STAGED, partition=context.partition_key, metadata=explained)
     yield dg.AssetCheckEvaluation(
-        asset_key=checks.STAGED,
+        asset_key=STAGED,
         check_name=MAY_BE_STAGED.name,
         passed=False,
         description=text,
         metadata=explained,
         partition=context.partition_key,
     )
-    yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
     raise dg.Failure(text, metadata, allow_retries=False) from None
-
-
-def _unreached(
-    context: dg.AssetExecutionContext, agent_roles: AgentRolesResource, assets: list[dg.AssetKey]
-) -> Iterator[dg.AssetCheckEvaluation]:
-    results: list[dg.AssetCheckEvaluation] = []
-    with (
-        _as_far_as_possible(context, "checks that were not reached show as failed"),
-        connect(agent_roles.database_url()) as connection,
-    ):
-        results = list(reports.unreached(context, connection, assets))
-    yield from results
-
-
-@contextmanager
-def _as_far_as_possible(context: dg.AssetExecutionContext, but: str) -> Iterator[None]:
-    """What must not hide why a day is refused, whatever goes wrong with it."""
-    try:
-        yield
-    except Exception as error:
-        # Only its kind, as the text of an error that is not ours may quote a record.
-        context.log.warning(f"{context.partition_key}: {but} ({type(error).__name__})")
 
 
 def _not_read(error: NotRead) -> NotRead:
