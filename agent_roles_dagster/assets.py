@@ -12,6 +12,7 @@ from pydantic import Field
 
 from agent_roles_dagster import reports
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
+from agent_roles_dagster.check_results import as_far_as_possible, with_unreached
 from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
@@ -27,16 +28,8 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.reports import (
-    Event,
-    as_far_as_possible,
-    of_errors,
-    of_mapping,
-    of_staged,
-    owed,
-    version,
-    with_unreached,
-)
+from agent_roles_dagster.renewal import Event, owed
+from agent_roles_dagster.reports import of_errors, of_mapping, of_staged, version
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day

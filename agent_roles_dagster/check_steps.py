@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from agent_roles_dagster import checks
+from agent_roles_dagster.check_results import passing_again, unreached, with_unreached
 from agent_roles_dagster.checks import MAPPING
 from agent_roles_dagster.database import connect
-from agent_roles_dagster.reports import passing_again, unreached, with_unreached
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 

@@ -20,6 +20,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 from agent_roles_dagster.arrival import days_to_look_at, look_at
 from agent_roles_dagster.assets import landed_dump, raw_roles
 from agent_roles_dagster.automation import LOOK_EVERY
+from agent_roles_dagster.check_results import said
 from agent_roles_dagster.landing import landed_days, shown
 from agent_roles_dagster.notices import (
     DIED,
@@ -30,7 +31,6 @@ from agent_roles_dagster.notices import (
     what_went_wrong,
 )
 from agent_roles_dagster.partitions import SYNC_DAY
-from agent_roles_dagster.reports import said
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
