@@ -42,6 +42,7 @@ def owed(
     *,
     own: Collection[dg.AssetKey],
     assets: Collection[dg.AssetKey] = (STAGED, ERRORS, MAPPING),
+    since: str | None = None,
 ) -> Iterator[Event]:
     """What is to be reported anew, since the tables say something else than was last reported.
 
@@ -51,6 +52,7 @@ def owed(
         day: the day that the run is of.
         own: the assets for which the run reports this day itself.
         assets: the assets to report: not the mapping by a run that is going to apply the day.
+        since: what has happened, if it is another thing than that the day was run.
     """
     todo: list[_Todo] = []
     beside: list[str] = []
@@ -71,7 +73,7 @@ def owed(
         with as_far_as_possible(context, each.day, "what is shown of it may be out of date"):
             if each.asset == MAPPING and not whole:
                 whole = checks.of_mapping(connection)
-            events = list(_renewed(context, connection, day, each, whole))
+            events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
         yield from told(context, events)
     for other in [day, *beside] if MAPPING in assets else ():
         events = []
@@ -130,7 +132,7 @@ def _behind(
 def _renewed(
     context: Context,
     connection: Connection,
-    by: str,
+    since: str,
     todo: _Todo,
     whole: Sequence[dg.AssetCheckResult],
 ) -> Iterator[Event]:
@@ -150,7 +152,7 @@ def _renewed(
     now = dg.AssetMaterialization(
         todo.asset,
         partition=todo.day,
-        description=f"As the tables say since {by} was run.",
+        description=f"As the tables say since {since}.",
         metadata=metadata,
         tags={DATA_VERSION_TAG: todo.version},
     )

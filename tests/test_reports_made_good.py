@@ -10,7 +10,15 @@ from agent_roles_dagster import retries
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.partitions import SYNC_DAY
 from tests.conftest import Pipeline
-from tests.test_reports import STAGING, land, newest_metadata, newest_results, statuses
+from tests.test_reports import (
+    STAGING,
+    land,
+    newest_metadata,
+    newest_results,
+    run_to_take_back,
+    statuses,
+)
+from tests.worlds import tables
 
 TAKE_BACK = Path(__file__).parent.parent / "sql" / "024_take_back_newest_day.sql"
 
@@ -208,6 +216,37 @@ def test_what_a_run_in_progress_has_planned_is_left_to_it(two_days: Pipeline) ->
     planned(two_days, "day2")
     assert two_days.run("day3").success
     assert statuses(two_days, "day2").keys() == {"PLANNED"}
+
+
+def test_the_newest_day_is_taken_back_by_a_job_which_reports_the_days_concerned(
+    two_days: Pipeline,
+) -> None:
+    """Day 4 was read before day 3, which its page says for as long as day 4 is there."""
+    before = tables(two_days.database)
+    land(two_days, "day4", [*range(11)], read_on="1")
+    assert two_days.run("day4").success
+    for day in ("day3", "day4"):
+        assert statuses(two_days, day)["FAILED"] == {"observed_at_rises"}
+    assert run_to_take_back(two_days, "day4").success
+    assert tables(two_days.database) == before
+    for asset in ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"):
+        shown = newest_metadata(two_days, asset, "day4")
+        assert shown is not None
+        assert shown["summary"].startswith("**day4** is not staged any more: it was taken back")
+    for day in ("day3", "day4"):
+        assert statuses(two_days, day).keys() == {"SUCCEEDED"}
+
+
+def test_another_day_than_the_newest_is_not_taken_back(two_days: Pipeline) -> None:
+    before = tables(two_days.database)
+    result = run_to_take_back(two_days, "day2")
+    assert two_days.outcome(result) == "not taken back"
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data.description == (
+        "day2 is not the newest staged day, nothing was changed. That is day3; take back each day"
+        " after day2 first."
+    )
+    assert tables(two_days.database) == before
 
 
 def take_back(pipeline: Pipeline, day: str) -> None:
