@@ -18,6 +18,7 @@ from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
 from agent_roles_dagster.engines import started
 from agent_roles_dagster.landing import (
+    Dump,
     NotRead,
     Unreadable,
     find_dump,
@@ -33,11 +34,12 @@ from agent_roles_dagster.reports import of_errors, of_mapping, of_staged, versio
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day
-from agent_roles_dagster.summary import mapping_preview
+from agent_roles_dagster.summary import mapping_preview, what_was_read
 from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
 
 Refusal = Event | dg.AssetObservation
 GROUP = "agent_roles"
+_LISTED = 50
 OWNERS = ["team:access-reviews"]
 # Of a staged day, what its log record has as fields, for whoever reads logs by machine.
 _LOGGED = (
@@ -53,7 +55,12 @@ _LOGGED = (
     "seconds",
 )
 
-_ID = ("agent_id", "BIGINT", "Agent ID"), ("role_id", "BIGINT", "Role ID")
+_ID = (
+    ("agent_id", "BIGINT", "The agent, by the help desk's own number"),
+    ("role_id", "BIGINT", "The role, by the help desk's own number"),
+)
+# Rises when the same dump comes to other rows: Dagster then shows what was made before as unsynced.
+CODE_VERSION = "1"
 
 
 def _columns(*columns: tuple[str, str, str]) -> dict[str, object]:
@@ -84,6 +91,7 @@ landed_dump = dg.AssetSpec(
 
 @dg.asset(
     deps=[landed_dump],
+    code_version=CODE_VERSION,
     automation_condition=ON_LANDING,
     partitions_def=sync_day_partitions,
     group_name=GROUP,
@@ -92,9 +100,9 @@ landed_dump = dg.AssetSpec(
     description="The day's dump as it landed: its files found, verified and sealed by a digest."
     " Nothing is copied.",
     metadata=_columns(
-        ("agent_id", "JSON", "Agent ID as it came, if at all"),
-        ("role_id", "JSON", "Role ID as it came, if at all"),
-        ("status", "JSON", "assigned, removed or absent"),
+        ("agent_id", "JSON", "The agent as the dump says it: a number, text, anything, or nothing"),
+        ("role_id", "JSON", "The role as the dump says it: a number, text, anything, or nothing"),
+        ("status", "JSON", "assigned or removed; absent means assigned"),
     ),
 )
 @with_unreached(STAGED, ERRORS, MAPPING)
@@ -124,17 +132,19 @@ def raw_roles(
         metadata={
             "dagster/uri": f"{shown(landing)}/{sync_day}",
             "files": len(dump.files),
-            "bytes": dump.size,
-            "digest": digest,
+            "size": f"{dump.size:,} bytes",
             "observed at": f"{dump.observed_at or dump.modified_at:{reports.TIME}} UTC",
             "observed at is from": "the manifest" if dump.observed_at else "the files' times",
-            "names and sizes": dg.MetadataValue.md(
-                "\n".join(
-                    f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:50]
-                )
-            ),
+            "names and sizes": dg.MetadataValue.md(_names_and_sizes(dump)),
+            "digest": digest,
         },
     )
+
+
+def _names_and_sizes(dump: Dump) -> str:
+    lines = [f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:_LISTED]]
+    more = len(dump.files) - len(lines)
+    return "\n".join(lines) + (f"\n\nand {more:,} more." if more else "")
 
 
 ACCEPT = "accept_held_day"
@@ -195,6 +205,7 @@ class StageConfig(dg.Config):
         dg.AssetSpec(
             "stg_agent_roles",
             deps=[raw_roles],
+            code_version=CODE_VERSION,
             automation_condition=WITH_UPSTREAM,
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
@@ -203,28 +214,44 @@ class StageConfig(dg.Config):
             metadata=_table(
                 "stg_agent_roles",
                 *_ID,
-                ("status", "TEXT", "assigned or removed"),
-                ("sync_day", "TEXT", "The day, e.g. day1"),
-                ("source", "TEXT", "api"),
-                ("ingested_at", "TIMESTAMP", "When the row's content was loaded, UTC"),
+                (
+                    "status",
+                    "TEXT",
+                    "assigned: the day's dump has the pair. removed: the staged day before had it,"
+                    " and this one does not",
+                ),
+                ("sync_day", "TEXT", "The day whose dump this is, such as day1 or 2026-11-23"),
+                ("source", "TEXT", "Where the dump is from: always api"),
+                (
+                    "ingested_at",
+                    "TIMESTAMP",
+                    "When this row's content was loaded, UTC; the same dump again leaves it",
+                ),
             ),
         ),
         dg.AssetSpec(
             "agent_role_pipeline_errors",
             deps=[raw_roles],
+            code_version=CODE_VERSION,
             automation_condition=WITH_UPSTREAM,
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
             description="The rows that were refused, each with every rule it breaks.",
             metadata=_table(
                 "agent_role_pipeline_errors",
-                ("id", "SERIAL", "Serial number"),
-                *_ID,
-                ("error_type", "TEXT", "VALIDATION_ERROR"),
-                ("error_message", "TEXT", "Every rule that the row breaks"),
-                ("raw_record", "JSONB", "The row as received, its file and its place there"),
-                ("created_at", "TIMESTAMP", "When it was refused, UTC"),
-                ("sync_day", "TEXT", "The day, e.g. day1"),
+                ("id", "SERIAL", "A number of its own, by which to point at the row"),
+                ("agent_id", "BIGINT", "The agent, if it could be read"),
+                ("role_id", "BIGINT", "The role, if it could be read"),
+                ("error_type", "TEXT", "The kind of error: always VALIDATION_ERROR"),
+                ("error_message", "TEXT", "Every rule that the row breaks, parted by semicolons"),
+                (
+                    "raw_record",
+                    "JSONB",
+                    "The row as received, with its file and its place there; it may have names and"
+                    " addresses, so few may read it",
+                ),
+                ("created_at", "TIMESTAMP", "When the row was refused, UTC"),
+                ("sync_day", "TEXT", "The day whose dump this is, such as day1 or 2026-11-23"),
             ),
         ),
     ],
@@ -298,6 +325,7 @@ def stage_agent_roles(
 
 @dg.asset(
     deps=["stg_agent_roles", "agent_role_pipeline_errors"],
+    code_version=CODE_VERSION,
     automation_condition=WITH_UPSTREAM,
     partitions_def=sync_day_partitions,
     group_name=GROUP,
@@ -307,9 +335,21 @@ def stage_agent_roles(
     metadata=_table(
         "agent_role_mapping",
         *_ID,
-        ("status", "TEXT", "assigned or removed"),
-        ("assigned_at", "TIMESTAMP", "When the latest assignment began, UTC"),
-        ("removed_at", "TIMESTAMP", "When it ended, UTC; null while it holds"),
+        (
+            "status",
+            "TEXT",
+            "assigned: the agent holds the role on the newest staged day. removed: it did before",
+        ),
+        (
+            "assigned_at",
+            "TIMESTAMP",
+            "When the source was read, UTC, on the day on which the latest assignment began",
+        ),
+        (
+            "removed_at",
+            "TIMESTAMP",
+            "When the source was read, UTC, on the day on which it ended; null while it holds",
+        ),
     ),
 )
 @with_unreached(MAPPING)
@@ -386,7 +426,8 @@ def _held(
         "assigned on the previous day": day.previous_assigned,
         "assigned by this dump": day.assigned,
         "removals held": day.removed,
-        **{name.replace("_", " "): getattr(day, name) for name in reports.COUNTS},
+        "invalid rows": day.invalid_rows,
+        "what was read": dg.MetadataValue.md(what_was_read(vars(day))),
         "observed at": f"{day.observed_at:{reports.TIME}} UTC",
     }
     if error.sample:

@@ -10,7 +10,14 @@ import dagster as dg
 
 from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import Connection, rows_of_file
-from agent_roles_dagster.summary import acceptance, day_summary, errors_summary, mapping_preview
+from agent_roles_dagster.summary import (
+    acceptance,
+    changed_pairs,
+    day_summary,
+    errors_summary,
+    mapping_preview,
+    what_was_read,
+)
 
 # What a run says of itself, not of the day. It stays with the day when that is reported anew.
 TIME_SPENT, CHANGED, DELETED = "time spent", "rows changed", "rows deleted"
@@ -26,38 +33,43 @@ def of_staged(connection: Connection, day: str, *, is_applied_next: bool = False
         is_applied_next: whether the same run applies the day, so that nobody needs a preview.
     """
     known = rows_of_file(connection, "040_shown_day", sync_day=day)[0]
-    # In reading order, as the interface keeps it.
-    explained: dict[str, Any] = {"summary": dg.MetadataValue.md(day_summary(connection, known))}
+    # In reading order, as the interface keeps it: what is so, its numbers, and how to look closer.
+    shown: dict[str, Any] = {"summary": dg.MetadataValue.md(day_summary(connection, known))}
+    if known["previous_day"] and (newly_assigned(known) or known["removed"]):
+        shown["changed pairs"] = dg.MetadataValue.md(changed_pairs(connection, known))
     if known["accepted_reason"]:
-        explained["accepted"] = dg.MetadataValue.md(acceptance(known))
+        shown["accepted"] = dg.MetadataValue.md(acceptance(known))
     if not (known["is_applied"] or is_applied_next):
-        explained["preview"] = dg.MetadataValue.md(mapping_preview(connection))
+        shown["preview"] = dg.MetadataValue.md(mapping_preview(connection))
+    shown |= {
+        "assigned": known["assigned"],
+        "newly assigned": newly_assigned(known),
+        "removed": known["removed"],
+        "removals held": 0,
+        "invalid rows": known["invalid_rows"],
+        "what was read": dg.MetadataValue.md(what_was_read(known)),
+        "previous day": known["previous_day"] or "none",
+        "observed at": f"{known['observed_at']:{TIME}} UTC",
+    }
     if known["pruned_at"]:
-        explained["snapshot pruned at"] = f"{known['pruned_at']:{TIME}} UTC"
+        shown["snapshot pruned at"] = f"{known['pruned_at']:{TIME}} UTC"
     if known["previous_day"]:
-        explained["changes in SQL"] = in_psql(
+        shown["changes in SQL"] = in_psql(
             "SELECT * FROM agent_role_changes_between('{before}', '{day}')",
             before=known["previous_day"],
             day=day,
         )
     return {
-        **explained,
+        **shown,
+        "rows in SQL": in_psql("SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=day),
         "dagster/partition_row_count": (
             0 if known["pruned_at"] else known["assigned"] + known["removed"]
         ),
-        "assigned": known["assigned"],
-        "newly assigned": newly_assigned(known),
-        "removed": known["removed"],
-        "removals held": 0,
-        **{name.replace("_", " "): known[name] for name in COUNTS},
-        "previous day": known["previous_day"] or "none",
-        "observed at": f"{known['observed_at']:{TIME}} UTC",
-        "rows in SQL": in_psql("SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=day),
+        **_lineage(STAGED),
     }
 
 
 TIME = "%Y-%m-%d %H:%M:%S"
-COUNTS = ("records", "raw_rows", "valid_pairs", "duplicates", "invalid_rows")
 
 
 def newly_assigned(known: Mapping[str, Any]) -> int:
@@ -70,15 +82,16 @@ def of_errors(connection: Connection, day: str) -> dict[str, Any]:
     known = rows_of_file(connection, "040_shown_day", sync_day=day)[0]
     return {
         "summary": dg.MetadataValue.md(errors_summary(connection, known)),
-        "dagster/partition_row_count": known["error_rows"],
         "invalid rows": known["error_rows"],
-        "share of raw rows": known["error_rows"] / max(known["error_raw_rows"], 1),
+        "share of raw rows": f"{known['error_rows'] / max(known['error_raw_rows'], 1):.1%}",
         "rows in SQL": in_psql(
             # Not raw_record, which may have names and addresses, and which few may read.
             "SELECT id, agent_id, role_id, error_message FROM agent_role_pipeline_errors"
             "\nWHERE sync_day = '{day}'",
             day=day,
         ),
+        "dagster/partition_row_count": known["error_rows"],
+        **_lineage(ERRORS),
     }
 
 
@@ -86,7 +99,10 @@ def of_mapping(connection: Connection, day: str) -> dict[str, Any]:
     """Metadata of the mapping after the day was applied."""
     known = rows_of_file(connection, "040_shown_day", sync_day=day)[0]
     return {
-        "dagster/partition_row_count": known["assigned"] + known["removed"],
+        "summary": dg.MetadataValue.md(
+            f"**{day}** is applied: the mapping follows its {known['assigned']:,} assigned and"
+            f" {known['removed']:,} removed pairs, as far as no later day says otherwise."
+        ),
         "changed rows in SQL": in_psql(
             "SELECT mapping.* FROM agent_role_mapping AS mapping"
             "\nJOIN agent_role_changes USING (agent_id, role_id)"
@@ -94,7 +110,25 @@ def of_mapping(connection: Connection, day: str) -> dict[str, Any]:
             "\nWHERE sync_day = '{day}'",
             day=day,
         ),
+        "dagster/partition_row_count": known["assigned"] + known["removed"],
+        **_lineage(MAPPING),
     }
+
+
+# Of which columns each column is made. Times, serial numbers and the day's name are of none.
+_MADE_OF = {
+    STAGED: {name: ("raw_roles", name) for name in ("agent_id", "role_id", "status")},
+    ERRORS: {name: ("raw_roles", name) for name in ("agent_id", "role_id")},
+    MAPPING: {name: ("stg_agent_roles", name) for name in ("agent_id", "role_id", "status")},
+}
+
+
+def _lineage(asset: dg.AssetKey) -> dict[str, Any]:
+    made_of = {
+        column: [dg.TableColumnDep(dg.AssetKey(upstream), name)]
+        for column, (upstream, name) in _MADE_OF[asset].items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(made_of)}
 
 
 def of_not_staged(day: str) -> dict[str, Any]:

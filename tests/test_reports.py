@@ -364,6 +364,11 @@ METADATA = """
     FROM agent_role_sync_days AS day WHERE day.staged_at IS NOT NULL
     ORDER BY day.day_no
 """
+CHANGED_PAIRS = """
+    SELECT change, agent_id, role_id FROM agent_role_changes
+    INNER JOIN agent_role_sync_days USING (day_no) WHERE sync_day = %s
+    ORDER BY change DESC, role_id, agent_id
+"""
 SUSPECTS = """
     SELECT count(*) FROM agent_role_changes AS change
     WHERE
@@ -406,14 +411,13 @@ def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -
         shown = newest_metadata(pipeline, "stg_agent_roles", day)
         assert shown is not None
         names = ("assigned", "removed", "newly assigned", "dagster/partition_row_count")
-        names += ("previous day", "raw rows", "invalid rows", "observed at")
+        names += ("previous day", "invalid rows", "observed at")
         expected = [
             assigned,
             removed,
             newly,
             rows,
             before,
-            raw,
             invalid,
             f"{observed:%Y-%m-%d %H:%M:%S} UTC",
         ]
@@ -423,6 +427,13 @@ def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -
             f"**{day}**: {newly} newly assigned, {removed} removed{versus}"
             f" {invalid} of {raw} raw rows refused."
         )
+        assert f"| {raw} |" in shown["what was read"]
+        changed = [
+            f"| {change} | {agent} | {role} |"
+            for change, agent, role in pipeline.rows(CHANGED_PAIRS, day)
+        ]
+        listed = shown.get("changed pairs", "").splitlines()[4:]
+        assert listed == (changed if before != "none" else []), day
         waits = pipeline.rows(f"{waiting} AND sync_day = %s", day)
         assert ("preview" in shown) == bool(waits), day
         of_errors = newest_metadata(pipeline, "agent_role_pipeline_errors", day)
