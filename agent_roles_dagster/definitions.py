@@ -12,10 +12,10 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from agent_roles_dagster import assets, checks  # noqa: E402
+from agent_roles_dagster import assets, check_steps  # noqa: E402
 from agent_roles_dagster.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
-from agent_roles_dagster.jobs import accept_held_day  # noqa: E402
+from agent_roles_dagster.jobs import accept_held_day, load_day, take_back_newest  # noqa: E402
 from agent_roles_dagster.resources import AgentRolesResource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days, notices  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
@@ -34,11 +34,11 @@ defs = dg.Definitions(
         assets.agent_role_mapping,
     ],
     asset_checks=[
-        checks.check_stg_agent_roles,
-        checks.check_agent_role_pipeline_errors,
-        checks.check_agent_role_mapping,
+        check_steps.check_stg_agent_roles,
+        check_steps.check_agent_role_pipeline_errors,
+        check_steps.check_agent_role_mapping,
     ],
-    jobs=[accept_held_day],
+    jobs=[load_day, accept_held_day, take_back_newest],
     sensors=[landed_sync_days, notices, automation_sensor(_settings)],
     resources={
         "agent_roles": AgentRolesResource(),

@@ -8,7 +8,7 @@ https://docs.dagster.io/guides/automate/sensors
 import json
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -17,9 +17,10 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
-from agent_roles_dagster.arrival import days_to_look_at, look_at
+from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
 from agent_roles_dagster.assets import landed_dump, raw_roles
 from agent_roles_dagster.automation import LOOK_EVERY
+from agent_roles_dagster.check_results import said
 from agent_roles_dagster.landing import landed_days, shown
 from agent_roles_dagster.notices import (
     DIED,
@@ -30,7 +31,7 @@ from agent_roles_dagster.notices import (
     what_went_wrong,
 )
 from agent_roles_dagster.partitions import SYNC_DAY
-from agent_roles_dagster.reports import said
+from agent_roles_dagster.reports import TIME
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
@@ -76,7 +77,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             continue
         if arrival:
             if arrival.is_complete(now, settings.settle_seconds):
-                landed[day] = arrival.fingerprint
+                landed[day] = arrival
             else:
                 landing.append(day)
     # At once, not by the result: Dagster would report the days before it registers them.
@@ -87,11 +88,28 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return dg.SensorResult(
         skip_reason="; ".join(said) or f"Nothing new under {shown(settings.landing)}",
         asset_events=[
-            dg.AssetMaterialization(landed_dump.key, partition=day, tags={DATA_VERSION_TAG: seen})
-            for day, seen in sorted(landed.items(), key=lambda each: day_number(each[0]))
+            dg.AssetMaterialization(
+                landed_dump.key,
+                partition=day,
+                metadata=_what_landed(day, arrival, settings),
+                tags={DATA_VERSION_TAG: arrival.fingerprint},
+            )
+            for day, arrival in sorted(landed.items(), key=lambda each: day_number(each[0]))
         ],
         cursor=last,
     )
+
+
+def _what_landed(day: str, arrival: Arrival, settings: Settings) -> dict[str, Any]:
+    changed = datetime.fromtimestamp(arrival.changed_at, UTC)
+    settled = f"nothing had changed for {settings.settle_seconds:g} seconds"
+    return {
+        "dagster/uri": f"{shown(settings.landing)}/{day}",
+        "files": arrival.files,
+        "size": f"{arrival.size:,} bytes",
+        "last changed at": f"{changed:{TIME}} UTC",
+        "complete, since": "the manifest lists its files" if arrival.listed else settled,
+    }
 
 
 def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[str]:

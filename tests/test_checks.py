@@ -1,9 +1,7 @@
 """Each asset check passes on what the job wrote, and fails once somebody damages the tables."""
 
 import json
-import logging
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -11,7 +9,6 @@ import pytest
 
 from agent_roles_dagster import assets, checks
 from agent_roles_dagster.database import connect, rows_of_file
-from agent_roles_dagster.resources import AgentRolesResource
 from tests.conftest import Pipeline
 from tests.docs import block
 
@@ -288,11 +285,10 @@ def test_invalid_rows_are_a_warning_and_above_a_fifth_an_error_but_valid_rows_go
     assert pipeline.rows("SELECT count(*) FROM agent_role_mapping") == [(len(agents) - 1,)]
 
 
-def _no_invalid_rows(day: str) -> dg.AssetCheckResult:
+def _no_invalid_rows(pipeline: Pipeline, day: str) -> dg.AssetCheckResult:
     """What the check says when it is run alone, as after a held run."""
-    check = checks.check_agent_role_pipeline_errors.op.compute_fn.decorated_fn  # type: ignore[union-attr]
-    context = SimpleNamespace(partition_key=day, log=logging.getLogger(__name__))
-    (result,) = check(context, AgentRolesResource())
+    with connect(pipeline.database) as connection:
+        (result,) = checks.of_errors(connection, day)
     return result
 
 
@@ -302,7 +298,7 @@ def test_the_share_of_invalid_rows_is_of_the_run_that_they_are_of(pipeline: Pipe
         assert pipeline.run(day).success
     _land(pipeline, "day2", [{"id": 10, "agents": ["x"] * 5}], "2026-01-02T06:00:00Z")
     assert pipeline.outcome(pipeline.run("day2")) == "held"
-    found = _no_invalid_rows("day2")
+    found = _no_invalid_rows(pipeline, "day2")
     assert found.metadata["invalid rows"].value == 5
     assert found.metadata["share of raw rows"].value == 1.0
     assert found.severity == dg.AssetCheckSeverity.ERROR
@@ -311,11 +307,11 @@ def test_the_share_of_invalid_rows_is_of_the_run_that_they_are_of(pipeline: Pipe
 def test_errors_beside_no_known_raw_row_are_not_a_small_share(pipeline: Pipeline) -> None:
     with connect(pipeline.database):
         pass  # creates the schema
-    assert _no_invalid_rows("day1").metadata["share of raw rows"].value == 0.0
+    assert _no_invalid_rows(pipeline, "day1").metadata["share of raw rows"].value == 0.0
     pipeline.execute(
         "INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES ('x', 'day1')"
     )
-    assert _no_invalid_rows("day1").metadata["share of raw rows"].value == 1.0
+    assert _no_invalid_rows(pipeline, "day1").metadata["share of raw rows"].value == 1.0
 
 
 @pytest.mark.parametrize(
