@@ -108,7 +108,7 @@ def _what_landed(day: str, arrival: Arrival, settings: Settings) -> dict[str, An
         "files": arrival.files,
         "size": f"{arrival.size:,} bytes",
         "last changed at": f"{changed:{TIME}} UTC",
-        "complete, since": "the manifest lists its files" if arrival.listed else settled,
+        "complete because": "the manifest lists its files" if arrival.listed else settled,
     }
 
 
