@@ -29,8 +29,8 @@ from agent_roles_dagster.landing import (
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.renewal import Event, owed
-from agent_roles_dagster.reports import of_errors, of_mapping, of_staged, version
+from agent_roles_dagster.renewal import owed
+from agent_roles_dagster.reports import Event, of_errors, of_mapping, of_staged, version
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day

@@ -4,7 +4,7 @@ Dagster shows a check that a run has planned and did not reach as failed, and ea
 result, whatever has become of the tables since.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
@@ -14,13 +14,12 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from agent_roles_dagster import checks
-from agent_roles_dagster.checks import ERRORS, MAY_BE_STAGED, STAGED
+from agent_roles_dagster.checks import MAY_BE_STAGED
 from agent_roles_dagster.database import Connection, connect, rows_of_file
-from agent_roles_dagster.reports import may_be_staged
+from agent_roles_dagster.reports import Context, evaluation, found, may_be_staged
 from agent_roles_dagster.resources import AgentRolesResource
 
 _E = TypeVar("_E")
-Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
 
 # Executions of a check for a day, one for each of its runs, among which its newest result is.
 _LOOK_BACK = 20
@@ -28,41 +27,6 @@ _PLANNED, _FAILED = (
     AssetCheckExecutionRecordStatus.PLANNED,
     AssetCheckExecutionRecordStatus.FAILED,
 )
-
-
-def found(
-    connection: Connection,
-    day: str,
-    asset: dg.AssetKey,
-    whole: Sequence[dg.AssetCheckResult] | None = None,
-) -> list[dg.AssetCheckEvaluation]:
-    """What the asset's checks find for the day, other than whether it may be staged.
-
-    Args:
-        whole: what is known of the whole mapping, which takes a pass over it to find out.
-    """
-    if asset == STAGED:
-        results = checks.of_staging(connection, day)
-    elif asset == ERRORS:
-        results = checks.of_errors(connection, day)
-    else:
-        whole = checks.of_mapping(connection) if whole is None else whole
-        results = [*whole, *checks.of_times(connection, day)]
-    return [evaluation_of(day, result) for result in results]
-
-
-def evaluation_of(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    assert result.asset_key
-    assert result.check_name
-    return dg.AssetCheckEvaluation(
-        asset_key=result.asset_key,
-        check_name=result.check_name,
-        passed=result.passed,
-        metadata=result.metadata,
-        severity=result.severity,
-        description=result.description,
-        partition=day,
-    )
 
 
 def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
@@ -74,15 +38,16 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
 
     def decorate(compute: Any) -> Any:
         @wraps(compute)
-        def step(context: Context, *args: Any, **resources: Any) -> Iterator[Any]:
+        def step(context: Any, *args: Any, **resources: Any) -> Iterator[Any]:
+            op = getattr(context, "op_execution_context", context)
             try:
                 yield from compute(context, *args, **resources)
             except dg.RetryRequested as asked:
-                if context.op_execution_context.retry_number >= asked.max_retries:
-                    yield from unreached(context, resources["agent_roles"], assets)
+                if op.retry_number >= asked.max_retries:
+                    yield from unreached(op, resources["agent_roles"], assets)
                 raise
             except Exception:
-                yield from unreached(context, resources["agent_roles"], assets)
+                yield from unreached(op, resources["agent_roles"], assets)
                 raise
 
         return step
@@ -104,7 +69,7 @@ def unreached(
         dg.DagsterEventType.ASSET_CHECK_EVALUATION,
     }
     planned, given = set(), set()
-    for entry in context.instance.all_logs(context.run.run_id, of_type=of_type):
+    for entry in context.instance.all_logs(context.run_id, of_type=of_type):
         event: Any = entry.dagster_event and entry.dagster_event.event_specific_data
         if isinstance(event, dg.AssetCheckEvaluation):
             if event.partition == day:
@@ -119,9 +84,9 @@ def unreached(
             connect(agent_roles.database_url()) as connection,
         ):
             results = _results_now(context, connection, day, keys)
-    found = {result.asset_check_key for result in results}
+    given = {result.asset_check_key for result in results}
     yield from results
-    yield from (_last_result(context, day, key) for key in keys - found)
+    yield from (_last_result(context, day, key) for key in keys - given)
 
 
 def _results_now(
@@ -145,7 +110,7 @@ def judged(context: Context, connection: Connection, day: str) -> dg.AssetCheckE
         return before
     known = rows_of_file(connection, "040_shown_day", sync_day=day)
     if known and known[0]["is_staged"]:
-        return evaluation_of(day, may_be_staged(connection, day))
+        return evaluation(day, may_be_staged(connection, day))
     return _nothing_known(day, MAY_BE_STAGED.key, f"{day} is not staged")
 
 
@@ -172,13 +137,14 @@ def passing_again(
     The mapping is one table: where it is right, it is right for each day.
     """
     own = context.partition_key
+    whole = [spec.key for spec in checks.OF_WHOLE_MAPPING]
     passed = {result.check_name: result for result in results if result.passed}
     with as_far_as_possible(
         context, own, "checks of the mapping may show as failed for other days"
     ):
-        for key, day, status, _ in _newest_statuses(context, checks.OF_WHOLE_MAPPING):
+        for key, day, status, _ in _newest_statuses(context, whole):
             if key.name in passed and day != own and status == _FAILED:
-                yield evaluation_of(day, passed[key.name])
+                yield evaluation(day, passed[key.name])
 
 
 def left_planned(
@@ -187,9 +153,11 @@ def left_planned(
     """Results of the checks that a killed run has left as planned, which shows as failed."""
     left: dict[str, dict[str, set[dg.AssetCheckKey]]] = {}
     with as_far_as_possible(context, day, "checks that a killed run left may show as failed"):
-        for key, other, status, run_id in _newest_statuses(context, checks.ALL):
-            if status == _PLANNED and run_id != context.run.run_id:
-                left.setdefault(run_id, {}).setdefault(other, set()).add(key)
+        # The last of each step's, as they are found in their order.
+        steps = {group[-1].key: [spec.key for spec in group] for group in checks.BY_STEP}
+        for key, other, status, run_id in _newest_statuses(context, steps):
+            if status == _PLANNED and run_id != context.run_id:
+                left.setdefault(run_id, {}).setdefault(other, set()).update(steps[key])
         runs = context.instance.get_runs(dg.RunsFilter(run_ids=list(left))) if left else []
         for run in runs:
             for other, keys in left[run.run_id].items() if run.is_finished else ():
@@ -197,7 +165,7 @@ def left_planned(
 
 
 def _newest_statuses(
-    context: Context, specs: Iterable[dg.AssetCheckSpec]
+    context: Context, keys: Iterable[dg.AssetCheckKey]
 ) -> list[tuple[dg.AssetCheckKey, str, AssetCheckExecutionRecordStatus, str]]:
     """Of each of the checks and each day: how the newest execution ended, and in which run."""
     storage = context.instance.event_log_storage
@@ -208,7 +176,7 @@ def _newest_statuses(
             info.latest_execution_status,
             info.latest_planned_run_id,
         )
-        for info in storage.get_asset_check_partition_info([spec.key for spec in specs])
+        for info in storage.get_asset_check_partition_info(list(keys))
         if info.partition_key is not None
     ]
 

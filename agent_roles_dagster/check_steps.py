@@ -30,7 +30,7 @@ def check_stg_agent_roles(
     blocking = {spec.name for spec in checks.ON_STAGED if spec.blocking}
     if any(result.check_name in blocking and not result.passed for result in results):
         # Dagster ends the step as failed now, and what follows is not run.
-        yield from unreached(context, agent_roles, [MAPPING])
+        yield from unreached(context.op_execution_context, agent_roles, [MAPPING])
 
 
 @dg.multi_asset_check(name="check_agent_role_pipeline_errors", specs=checks.ON_ERRORS)
@@ -54,7 +54,7 @@ def check_agent_role_mapping(
         whole = checks.of_mapping(connection)
         results = [*whole, *checks.of_times(connection, context.partition_key)]
     yield from _told(context, results)
-    yield from passing_again(context, whole)
+    yield from passing_again(context.op_execution_context, whole)
 
 
 def _told(

@@ -6,6 +6,7 @@ https://docs.dagster.io/guides/test/asset-checks
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -114,7 +115,7 @@ ON_MAPPING = (
         " that of the staged day after.",
     ),
 )
-ALL = (MAY_BE_STAGED, *ON_STAGED, *ON_ERRORS, *ON_MAPPING)
+BY_STEP = ((MAY_BE_STAGED,), ON_STAGED, ON_ERRORS, ON_MAPPING)
 
 
 def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
@@ -328,7 +329,7 @@ def finding(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> str:
     )
     found = (result.description or numbers or "see the check").removesuffix(".")
     key = dg.AssetCheckKey(result.asset_key, result.check_name)
-    expected = next((spec.description for spec in ALL if spec.key == key), "")
+    expected = next((spec.description for spec in chain(*BY_STEP) if spec.key == key), "")
     return (
         f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({kind})."
         f" What it expects: {expected} Found: {found}."

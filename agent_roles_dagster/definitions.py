@@ -4,6 +4,7 @@ https://docs.dagster.io/guides/build/projects-and-components
 """
 
 import warnings
+from datetime import timedelta
 
 import click
 import dagster as dg
@@ -26,9 +27,22 @@ except InvalidSetting as error:
     # Of this, Dagster's command line shows the sentence only.
     raise click.UsageError(str(error)) from None
 
+
+def watched(landed: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
+    """The landed dump, as late once no day has landed for too long, if days run by themselves.
+
+    No other asset has such a policy: their old days are reported anew without being new.
+    """
+    if not (settings.automation and settings.fresh_hours):
+        return landed
+    late = max(timedelta(hours=settings.fresh_hours), timedelta(minutes=1))  # Dagster's least
+    policy = dg.FreshnessPolicy.time_window(warn_window=late, fail_window=2 * late)
+    return landed.replace_attributes(freshness_policy=policy)
+
+
 defs = dg.Definitions(
     assets=[
-        assets.landed_dump,
+        watched(assets.landed_dump, _settings),
         assets.raw_roles,
         assets.stage_agent_roles,
         assets.agent_role_mapping,

@@ -14,7 +14,8 @@ from agent_roles_dagster.checks import ERRORS, MAPPING, STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.mapping import NotTakenBack, take_back_newest_day
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.renewal import Event, owed
+from agent_roles_dagster.renewal import owed
+from agent_roles_dagster.reports import Event
 from agent_roles_dagster.resources import AgentRolesResource
 
 

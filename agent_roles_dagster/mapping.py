@@ -137,7 +137,10 @@ def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> 
 
     Raises:
         NotTakenBack: it is not the newest one, or the snapshot of the day before was pruned.
+        psycopg.Error: the database. The mapping may have yet to follow, which the next run does.
     """
+    if not one(connection, "SELECT count(*) FROM agent_role_sync_days WHERE staged_at IS NOT NULL"):
+        raise NotTakenBack(f"no day is staged, so {sync_day!r} is not, and nothing was changed")
     connection.execute("BEGIN")  # which the file's own COMMIT ends
     connection.execute("SELECT set_config('agent_roles.sync_day', %s, TRUE)", (sync_day,))
     try:

@@ -14,10 +14,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from agent_roles_dagster import checks, reports
 from agent_roles_dagster.check_results import (
-    Context,
     as_far_as_possible,
-    evaluation_of,
-    found,
     judged,
     left_planned,
     newest_result,
@@ -26,9 +23,8 @@ from agent_roles_dagster.check_results import (
 )
 from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import Connection, rows_of_file
+from agent_roles_dagster.reports import Context, Event
 from agent_roles_dagster.sync_days import day_number, is_sync_day
-
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 _RAW = dg.AssetKey("raw_roles")
 # Reports of other days that one run makes at most; the next run goes on.
@@ -75,11 +71,13 @@ def owed(
                 whole = checks.of_mapping(connection)
             events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
         yield from told(context, events)
-    for other in [day, *beside] if MAPPING in assets else ():
+    if MAPPING not in assets:
+        return
+    for other in [day, *beside]:
         events = []
         with as_far_as_possible(context, other, "whether its time is right may be out of date"):
             results = checks.of_times(connection, other)
-            events += that_differ(context, [evaluation_of(other, each) for each in results])
+            events += that_differ(context, [reports.evaluation(other, each) for each in results])
         yield from told(context, events)
     yield from left_planned(context, connection, day)
 
@@ -156,7 +154,7 @@ def _renewed(
         metadata=metadata,
         tags={DATA_VERSION_TAG: todo.version},
     )
-    results = found(connection, todo.day, todo.asset, whole)
+    results = reports.found(connection, todo.day, todo.asset, whole)
     tags = (before.tags if before else None) or {}
     if (now.metadata, todo.version) == (shown, tags.get(DATA_VERSION_TAG)):
         yield from that_differ(context, results)

@@ -3,11 +3,12 @@
 Each report has a version of what it was made of, as its data version: `renewal` goes by it.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import dagster as dg
 
+from agent_roles_dagster import checks
 from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import Connection, rows_of_file
 from agent_roles_dagster.summary import (
@@ -18,6 +19,22 @@ from agent_roles_dagster.summary import (
     mapping_preview,
     what_was_read,
 )
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+class Context(Protocol):
+    """What is asked of a run of one day: a Dagster asset's context has it."""
+
+    @property
+    def partition_key(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def instance(self) -> Any: ...
+    @property
+    def log(self) -> Any: ...
+
 
 # What a run says of itself, not of the day. It stays with the day when that is reported anew.
 TIME_SPENT, CHANGED, DELETED = "time spent", "rows changed", "rows deleted"
@@ -159,6 +176,41 @@ def may_be_staged(connection: Connection, day: str) -> dg.AssetCheckResult:
             "removed": known["removed"],
             **({"accepted": dg.MetadataValue.md(acceptance(known))} if accepted else {}),
         },
+    )
+
+
+def found(
+    connection: Connection,
+    day: str,
+    asset: dg.AssetKey,
+    whole: Sequence[dg.AssetCheckResult] | None = None,
+) -> list[dg.AssetCheckEvaluation]:
+    """What the asset's checks find for the day, other than whether it may be staged.
+
+    Args:
+        whole: what is known of the whole mapping, which takes a pass over it to find out.
+    """
+    if asset == STAGED:
+        results = checks.of_staging(connection, day)
+    elif asset == ERRORS:
+        results = checks.of_errors(connection, day)
+    else:
+        whole = checks.of_mapping(connection) if whole is None else whole
+        results = [*whole, *checks.of_times(connection, day)]
+    return [evaluation(day, result) for result in results]
+
+
+def evaluation(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    assert result.asset_key
+    assert result.check_name
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        partition=day,
     )
 
 

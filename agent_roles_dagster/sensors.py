@@ -63,6 +63,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     until = time.monotonic() + _SECONDS
     last = context.cursor
     landed, landing, odd = {}, [], []
+    about: dict[str, dict[str, Any]] = {}
     for day in chosen:
         if time.monotonic() > until:
             odd.append("the others at the next tick")  # Dagster ends one that takes a minute.
@@ -77,7 +78,8 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             continue
         if arrival:
             if arrival.is_complete(now, settings.settle_seconds):
-                landed[day] = arrival
+                landed[day] = arrival.fingerprint
+                about[day] = _what_landed(day, arrival, settings)
             else:
                 landing.append(day)
     # At once, not by the result: Dagster would report the days before it registers them.
@@ -91,10 +93,10 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             dg.AssetMaterialization(
                 landed_dump.key,
                 partition=day,
-                metadata=_what_landed(day, arrival, settings),
-                tags={DATA_VERSION_TAG: arrival.fingerprint},
+                metadata=about[day],
+                tags={DATA_VERSION_TAG: seen},
             )
-            for day, arrival in sorted(landed.items(), key=lambda each: day_number(each[0]))
+            for day, seen in sorted(landed.items(), key=lambda each: day_number(each[0]))
         ],
         cursor=last,
     )
@@ -108,7 +110,7 @@ def _what_landed(day: str, arrival: Arrival, settings: Settings) -> dict[str, An
         "files": arrival.files,
         "size": f"{arrival.size:,} bytes",
         "last changed at": f"{changed:{TIME}} UTC",
-        "complete, since": "the manifest lists its files" if arrival.listed else settled,
+        "complete because": "the manifest lists its files" if arrival.listed else settled,
     }
 
 

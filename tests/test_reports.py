@@ -277,6 +277,13 @@ def test_a_held_day_is_accepted_with_a_reason_and_an_approver_which_are_shown(
     assert judged is not None
     assert judged.metadata["accepted"].value == shown["accepted"]
 
+    # As the docs tell reviewers to ask: with what was removed, and of all days.
+    removals = held.rows(
+        "SELECT count(*), accepted_reason, accepted_by FROM agent_role_history"
+        " INNER JOIN agent_role_sync_days ON removed_on = sync_day GROUP BY 2, 3"
+    )
+    assert removals == [(12, "closed, see 4711", "A. Turing")]
+
     # The same again is no other acceptance; another reason is.
     assert run_to_accept(held, "day2", reason="closed, see 4711", approver="A. Turing").success
     assert held.rows(ACCEPTED) == [evidence]

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from agent_roles_dagster import retries
+from agent_roles_dagster import renewal, retries
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.partitions import SYNC_DAY
 from tests.conftest import Pipeline
@@ -247,6 +247,29 @@ def test_another_day_than_the_newest_is_not_taken_back(two_days: Pipeline) -> No
         " after day2 first."
     )
     assert tables(two_days.database) == before
+
+
+def test_where_no_day_is_staged_none_is_taken_back(pipeline: Pipeline) -> None:
+    result = run_to_take_back(pipeline, "day1")
+    assert pipeline.outcome(result) == "not taken back"
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data.description == (
+        "no day is staged, so 'day1' is not, and nothing was changed"
+    )
+
+
+def test_more_reports_than_one_run_makes_are_made_by_the_next_ones_the_nearest_first(
+    two_days: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in ("day2", "day3"):
+        two_days.instance.report_runless_asset_event(
+            dg.AssetMaterialization("stg_agent_roles", partition=day, metadata={"removed": 99})
+        )
+    monkeypatch.setattr(renewal, "_MOST", 1)
+    land(two_days, "day4", [*range(12)])
+    for expected in ([99, 99], [99, 0], [0, 0]):
+        assert [removed(two_days, day) for day in ("day2", "day3")] == expected
+        assert two_days.run("day4", select=STAGING).success
 
 
 def take_back(pipeline: Pipeline, day: str) -> None:
