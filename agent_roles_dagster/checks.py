@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from agent_roles_dagster import outcome
 from agent_roles_dagster.database import Connection, connect, one, rows_of_file
 from agent_roles_dagster.guard import unusual
 from agent_roles_dagster.partitions import sync_day_partitions
@@ -106,7 +107,9 @@ def _told(
     """The results, of which those that failed are in the log, too: Dagster does not log them."""
     for result in results:
         if not result.passed:
-            context.log.warning(f"{context.partition_key}: {finding(result)}")
+            is_warning = result.severity == dg.AssetCheckSeverity.WARN
+            log = context.log.warning if is_warning else context.log.error
+            log(f"{context.partition_key}: {finding(result)}")
     return results
 
 
@@ -304,7 +307,10 @@ def check_agent_role_mapping(
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
         results = [*of_mapping(connection), *of_times(connection, context.partition_key)]
-    yield from _told(context, results)
+        yield from _told(context, results)
+        # The last step of a run of all assets, so this is the last line that it says.
+        failed = outcome.failed_checks(context.instance, context.run.run_id)
+        context.log.info(outcome.staged(connection, context.partition_key, failed))
 
 
 def of_mapping(connection: Connection) -> list[dg.AssetCheckResult]:

@@ -14,12 +14,14 @@ from http.client import HTTPException
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.execution.plan.objects import StepFailureData
+from dagster_shared.error import SerializableErrorInfo
 
 from agent_roles_dagster import checks
 from agent_roles_dagster.database import NotReachable, Refused
 from agent_roles_dagster.display import in_chat
 from agent_roles_dagster.engines.errors import JavaNotFound, SailError
 from agent_roles_dagster.landing import NotRead, Unreadable
+from agent_roles_dagster.outcome import outcome_of
 from agent_roles_dagster.settings import InvalidSetting
 from agent_roles_dagster.staging import LostRows
 
@@ -109,22 +111,35 @@ def _lines(
 
 
 def _failure(what: str, data: StepFailureData) -> Iterator[str]:
-    if data.user_failure_data is not None:
-        outcome = data.user_failure_data.metadata.get("outcome")
-        kind = f" ({outcome.value})" if outcome else ""
-        yield f"{what}{kind}: {data.user_failure_data.description}"
-        return
-    error = data.error
-    while error and error.cause and not error.message.startswith((*_OURS, _OF_CHECKS)):
-        error = error.cause
-    ours = next((name for name in _OURS if error and error.message.startswith(name)), None)
-    if error and ours:
-        yield f"{what}: {error.message.removeprefix(ours).strip()}"
+    said = sentence(data)
+    outcome = outcome_of(data)
+    kind = f" ({outcome})" if outcome else ""
+    if said is None:
+        name = (data.error and _cause(data.error).cls_name) or "no reason given"
+        said = f"{name}; the run's log has more."
     # The checks have lines of their own.
-    elif error is None or not error.message.startswith(_OF_CHECKS):
-        name = (error.cls_name if error else None) or "no reason given"
-        other = f"{name}; the run's log has more."
-        yield f"{what}: {_OF_POSTGRES.get(name, other)}"
+    if said:
+        yield f"{what}{kind}: {said}"
+
+
+def sentence(data: StepFailureData) -> str | None:
+    """What is made to be told of a failure; empty if checks tell it, None if nothing is."""
+    if data.user_failure_data is not None:
+        return data.user_failure_data.description
+    if data.error is None:
+        return None
+    error = _cause(data.error)
+    for name in _OURS:
+        if error.message.startswith(name):
+            return error.message.removeprefix(name).strip()
+    return "" if error.message.startswith(_OF_CHECKS) else _OF_POSTGRES.get(error.cls_name or "")
+
+
+def _cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    """The error of ours that is behind this one, or else the first of all."""
+    while error.cause and not error.message.startswith((*_OURS, _OF_CHECKS)):
+        error = error.cause
+    return error
 
 
 def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
