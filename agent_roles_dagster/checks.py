@@ -36,6 +36,8 @@ _STAGING_RULES = (
 )
 
 
+BLOCKING = (*(name for name, _, _ in _STAGING_RULES), "conservation")
+
 # What mends a mapping that somebody else changed, before any staged day is applied again.
 _FOLLOW_ALL = (
     "INSERT INTO agent_role_pending SELECT agent_id, role_id FROM agent_role_changes"

@@ -167,6 +167,42 @@ def test_a_held_day_is_one_sentence_and_the_command_that_accepts_it(pipeline: Pi
     assert pipeline.rows("SELECT DISTINCT status FROM agent_role_mapping") == [("removed",)]
 
 
+def test_a_folder_without_a_dump_says_what_is_there(pipeline: Pipeline) -> None:
+    pipeline.write("day1", {"roles.csv": "agent_id,role_id"})
+    assert run("day1")[1].splitlines()[-2] == (
+        "ERROR day1: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed, only roles.csv."
+        " Nothing was changed in any table. Land the whole dump again and materialise the day."
+    )
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere", "is not there"), ("file", "is no folder")])
+def test_a_landing_that_is_none_is_refused_in_a_sentence(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    (pipeline.landing / "file").write_text("")
+    landing = pipeline.landing / name
+    monkeypatch.setenv("AGENT_ROLES_LANDING", str(landing))
+    assert run("day1") == (
+        2,
+        "ERROR 'day1' has not landed: there is no such folder; a sync day is named day<N> (day1,"
+        " day2, ..., no leading zero, 18 digits at most) or YYYY-MM-DD."
+        f" {landing}, which AGENT_ROLES_LANDING names, {why}.\n",
+    )
+
+
+def test_the_log_says_that_the_sample_is_read(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AGENT_ROLES_LANDING")
+    monkeypatch.delenv("AGENT_ROLES_DATABASE_URL")
+    process = start({"AGENT_ROLES_HOME": str(pipeline.landing / "home")}, "run", "day1")
+    said = process.communicate(timeout=120)[0].splitlines()
+    assert said[0] == (
+        f"day1: reading {SAMPLE}/day1 of the sample, as AGENT_ROLES_LANDING is not set"
+    )
+    assert said[-1] == "day1: 15 assigned, 0 removed; 1 warning"
+
+
 def test_an_unreadable_day_is_one_sentence(pipeline: Pipeline) -> None:
     pipeline.write("day1", {"roles.json": ""})
     code, said = run("day1")
