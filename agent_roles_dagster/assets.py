@@ -111,8 +111,11 @@ def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Fails with the outcome "unreadable" if the day is no snapshot."""
-    landing = agent_roles.settings().landing
+    settings = agent_roles.settings()
+    landing = settings.landing
     sync_day = context.partition_key
+    of_sample = " of the sample, as AGENT_ROLES_LANDING is not set" if settings.is_sample else ""
+    context.log.info(f"{sync_day}: reading {shown(landing)}/{sync_day}{of_sample}")
     try:
         require_landed(landing, sync_day)
         dump = find_dump(landing, sync_day)
@@ -123,8 +126,7 @@ def raw_roles(
     except NotRead as error:
         raise _not_read(error) from None
     context.log.info(
-        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes under"
-        f" {shown(landing)}/{sync_day}",
+        f"{sync_day}: {len(dump.files):,} files, {dump.size:,} bytes",
         extra={"sync_day": sync_day, "files": len(dump.files), "bytes": dump.size},
     )
     yield dg.MaterializeResult(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from agent_roles_dagster import checks
+from agent_roles_dagster import checks, outcome
 from agent_roles_dagster.check_results import passing_again, unreached, with_unreached
 from agent_roles_dagster.checks import MAPPING
 from agent_roles_dagster.database import connect
@@ -27,8 +27,7 @@ def check_stg_agent_roles(
     with connect(agent_roles.database_url()) as connection:
         results = checks.of_staging(connection, context.partition_key)
     yield from _told(context, results)
-    blocking = {spec.name for spec in checks.ON_STAGED if spec.blocking}
-    if any(result.check_name in blocking and not result.passed for result in results):
+    if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
         # Dagster ends the step as failed now, and what follows is not run.
         yield from unreached(context.op_execution_context, agent_roles, [MAPPING])
 
@@ -53,8 +52,11 @@ def check_agent_role_mapping(
     with connect(agent_roles.database_url()) as connection:
         whole = checks.of_mapping(connection)
         results = [*whole, *checks.of_times(connection, context.partition_key)]
-    yield from _told(context, results)
-    yield from passing_again(context.op_execution_context, whole)
+        yield from _told(context, results)
+        yield from passing_again(context.op_execution_context, whole)
+        # The last step of a run of all assets, so this is the last line that it says.
+        failed = outcome.failed_checks(context.instance, context.run.run_id)
+        context.log.info(outcome.staged(connection, context.partition_key, failed))
 
 
 def _told(
@@ -63,5 +65,7 @@ def _told(
     """The results, of which those that failed are in the log, too: Dagster does not log them."""
     for result in results:
         if not result.passed:
-            context.log.warning(f"{context.partition_key}: {checks.finding(result)}")
+            is_warning = result.severity == dg.AssetCheckSeverity.WARN
+            log = context.log.warning if is_warning else context.log.error
+            log(f"{context.partition_key}: {checks.finding(result)}")
     return results

@@ -84,6 +84,8 @@ ON_STAGED = (
         " limits.",
     ),
 )
+# A day for which one of these fails is not applied.
+BLOCKING = {spec.name for spec in ON_STAGED if spec.blocking}
 ON_ERRORS = (
     _spec(
         "agent_role_pipeline_errors",

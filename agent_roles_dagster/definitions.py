@@ -20,6 +20,7 @@ from agent_roles_dagster.jobs import accept_held_day, load_day, take_back_newest
 from agent_roles_dagster.resources import AgentRolesResource  # noqa: E402
 from agent_roles_dagster.sensors import landed_sync_days, notices  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
+from agent_roles_dagster.terminal import terminal  # noqa: E402
 
 try:
     _settings = Settings.from_env()
@@ -58,6 +59,8 @@ defs = dg.Definitions(
         "agent_roles": AgentRolesResource(),
         "pyspark": spark_resource(_settings),
     },
+    # Used by a run whose configuration names it. `console` is Dagster's own, as without this list.
+    loggers={"console": dg.colored_console_logger, "terminal": terminal},
     # One process for a whole run.
     executor=dg.in_process_executor,
 )

@@ -204,7 +204,7 @@ def require_landed(landing: str, sync_day: str) -> None:
     try:
         day_number(sync_day)
     except InvalidSyncDay as error:
-        raise InvalidSyncDay(f"{error}. {_landed_sentence(landing)}") from error
+        raise InvalidSyncDay(f"{error}. {landed_sentence(landing)}") from error
     fs, root = file_system(landing)
     with giving(sync_day):
         try:
@@ -215,11 +215,12 @@ def require_landed(landing: str, sync_day: str) -> None:
     if not is_there:
         raise InvalidSyncDay(
             f"{sync_day!r} has not landed: there is no such folder; {EXPECTED}."
-            f" {_landed_sentence(landing)}"
+            f" {landed_sentence(landing)}"
         )
 
 
-def _landed_sentence(landing: str) -> str:
+def landed_sentence(landing: str) -> str:
+    """Which days have landed, or why none can have."""
     fs, root = file_system(landing)
     with giving(shown(landing)):
         try:

@@ -321,4 +321,4 @@ def test_a_landing_folder_that_is_not_there_yet_has_no_days(
 ) -> None:
     monkeypatch.setenv("AGENT_ROLES_LANDING", str(tmp_path / "nowhere"))
     assert watch.notices() == []
-    assert watch.said.startswith("Nothing new under ")
+    assert watch.said.endswith("/nowhere, which AGENT_ROLES_LANDING names, is not there")
