@@ -40,11 +40,15 @@ class Arrival:
         changed_at: when something in the folder last changed, in seconds since 1970.
         listed: whether the manifest lists files that are all there, and was written last, after
             the dump files that it does not list, too.
+        files: how many dump files there are.
+        size: of all of them, in bytes.
     """
 
     fingerprint: str
     changed_at: float
     listed: bool
+    files: int = 0
+    size: int = 0
 
     def is_complete(self, now: float, settle_seconds: float) -> bool:
         """Whether the manifest says so, or nothing has changed for the time given."""
@@ -118,7 +122,8 @@ def look_at(landing: str, sync_day: str, known: str | None, now: float) -> Arriv
     listed = bool(names and names <= entries.keys()) and all(
         changed[name] <= changed[MANIFEST] for name in names.union(filter(is_dump_file, entries))
     )
-    return Arrival(seen, max(moments, default=now), listed)
+    sizes = [int(entry.get("size") or 0) for name, entry in entries.items() if is_dump_file(name)]
+    return Arrival(seen, max(moments, default=now), listed, len(sizes), sum(sizes))
 
 
 def _fingerprint(entries: Mapping[str, Mapping[str, Any]]) -> str:

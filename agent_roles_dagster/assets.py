@@ -4,20 +4,23 @@ https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from agent_roles_dagster import checks, reports
+from agent_roles_dagster import reports
+from agent_roles_dagster.arrival import Arrival
 from agent_roles_dagster.automation import ON_LANDING, WITH_UPSTREAM
-from agent_roles_dagster.checks import MAY_BE_STAGED
+from agent_roles_dagster.check_results import as_far_as_possible, with_unreached
+from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import connect
 from agent_roles_dagster.display import in_markdown
 from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing import (
+    Dump,
     NotRead,
     Unreadable,
     find_dump,
@@ -27,16 +30,19 @@ from agent_roles_dagster.landing import (
     shown,
 )
 from agent_roles_dagster.mapping import NotApplied, apply_day
-from agent_roles_dagster.partitions import require_one_day, sync_day_partitions
-from agent_roles_dagster.reports import Context, Event, of_errors, of_mapping, of_staged
+from agent_roles_dagster.partitions import of_one_day, sync_day_partitions
+from agent_roles_dagster.renewal import owed
+from agent_roles_dagster.reports import Context, Event, of_errors, of_mapping, of_staged, version
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
+from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging import Held, Pruned, record_unreadable, stage_day
-from agent_roles_dagster.summary import mapping_preview
+from agent_roles_dagster.summary import mapping_preview, what_was_read
 from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
 
 Refusal = Event | dg.AssetObservation
 GROUP = "agent_roles"
+_LISTED = 50
 OWNERS = ["team:access-reviews"]
 # Of a staged day, what its log record has as fields, for whoever reads logs by machine.
 _LOGGED = (
@@ -52,7 +58,12 @@ _LOGGED = (
     "seconds",
 )
 
-_ID = ("agent_id", "BIGINT", "Agent ID"), ("role_id", "BIGINT", "Role ID")
+_ID = (
+    ("agent_id", "BIGINT", "The agent, by the help desk's own number"),
+    ("role_id", "BIGINT", "The role, by the help desk's own number"),
+)
+# Rises when the same dump comes to other rows: Dagster then shows what was made before as unsynced.
+CODE_VERSION = "1"
 
 
 def _columns(*columns: tuple[str, str, str]) -> dict[str, object]:
@@ -81,8 +92,22 @@ landed_dump = dg.AssetSpec(
 )
 
 
+def what_landed(day: str, arrival: Arrival, settings: Settings) -> dict[str, Any]:
+    """Metadata of a day's landed_dump."""
+    changed = datetime.fromtimestamp(arrival.changed_at, UTC)
+    settled = f"nothing had changed for {settings.settle_seconds:g} seconds"
+    return {
+        "dagster/uri": f"{shown(settings.landing)}/{day}",
+        "files": arrival.files,
+        "size": f"{arrival.size:,} bytes",
+        "last changed at": f"{changed:{reports.TIME}} UTC",
+        "complete because": "the manifest lists its files" if arrival.listed else settled,
+    }
+
+
 @dg.asset(
     deps=[landed_dump],
+    code_version=CODE_VERSION,
     automation_condition=ON_LANDING,
     partitions_def=sync_day_partitions,
     group_name=GROUP,
@@ -91,17 +116,18 @@ landed_dump = dg.AssetSpec(
     description="The day's dump as it landed: its files found, verified and sealed by a digest."
     " Nothing is copied.",
     metadata=_columns(
-        ("agent_id", "JSON", "Agent ID as it came, if at all"),
-        ("role_id", "JSON", "Role ID as it came, if at all"),
-        ("status", "JSON", "assigned, removed or absent"),
+        ("agent_id", "JSON", "The agent as the dump says it: a number, text, anything, or nothing"),
+        ("role_id", "JSON", "The role as the dump says it: a number, text, anything, or nothing"),
+        ("status", "JSON", "assigned or removed; absent means assigned"),
     ),
 )
+@of_one_day
+@with_unreached(STAGED, ERRORS, MAPPING)
 @retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Fails with the outcome "unreadable" if the day is no snapshot."""
-    require_one_day(context)
     yield from read_day(context, agent_roles)
 
 
@@ -109,8 +135,11 @@ def read_day(
     context: Context, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Refusal]:
     """Find the day's dump and seal it, as raw_roles does for the day of its run."""
-    landing = agent_roles.settings().landing
+    settings = agent_roles.settings()
+    landing = settings.landing
     sync_day = context.partition_key
+    of_sample = " of the sample, as AGENT_ROLES_LANDING is not set" if settings.is_sample else ""
+    context.log.info(f"{sync_day}: reading {shown(landing)}/{sync_day}{of_sample}")
     try:
         require_landed(landing, sync_day)
         dump = find_dump(landing, sync_day)
@@ -121,8 +150,7 @@ def read_day(
     except NotRead as error:
         raise _not_read(error) from None
     context.log.info(
-        f"{sync_day}: {len(dump.files)} files, {dump.size:,} bytes under"
-        f" {shown(landing)}/{sync_day}",
+        f"{sync_day}: {len(dump.files):,} files, {dump.size:,} bytes",
         extra={"sync_day": sync_day, "files": len(dump.files), "bytes": dump.size},
     )
     yield dg.MaterializeResult(
@@ -130,17 +158,19 @@ def read_day(
         metadata={
             "dagster/uri": f"{shown(landing)}/{sync_day}",
             "files": len(dump.files),
-            "bytes": dump.size,
-            "digest": digest,
+            "size": f"{dump.size:,} bytes",
             "observed at": f"{dump.observed_at or dump.modified_at:{reports.TIME}} UTC",
             "observed at is from": "the manifest" if dump.observed_at else "the files' times",
-            "names and sizes": dg.MetadataValue.md(
-                "\n".join(
-                    f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:50]
-                )
-            ),
+            "names and sizes": dg.MetadataValue.md(_names_and_sizes(dump)),
+            "digest": digest,
         },
     )
+
+
+def _names_and_sizes(dump: Dump) -> str:
+    lines = [f"- {in_markdown(file.name)}: {file.size:,} bytes" for file in dump.files[:_LISTED]]
+    more = len(dump.files) - len(lines)
+    return "\n".join(lines) + (f"\n\nand {more:,} more." if more else "")
 
 
 ACCEPT = "accept_held_day"
@@ -201,6 +231,7 @@ class StageConfig(dg.Config):
         dg.AssetSpec(
             "stg_agent_roles",
             deps=[raw_roles],
+            code_version=CODE_VERSION,
             automation_condition=WITH_UPSTREAM,
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
@@ -209,32 +240,50 @@ class StageConfig(dg.Config):
             metadata=_table(
                 "stg_agent_roles",
                 *_ID,
-                ("status", "TEXT", "assigned or removed"),
-                ("sync_day", "TEXT", "The day, e.g. day1"),
-                ("source", "TEXT", "api"),
-                ("ingested_at", "TIMESTAMP", "When the row's content was loaded, UTC"),
+                (
+                    "status",
+                    "TEXT",
+                    "assigned: the day's dump has the pair. removed: the staged day before had it,"
+                    " and this one does not",
+                ),
+                ("sync_day", "TEXT", "The day whose dump this is, such as day1 or 2026-11-23"),
+                ("source", "TEXT", "Where the dump is from: always api"),
+                (
+                    "ingested_at",
+                    "TIMESTAMP",
+                    "When this row's content was loaded, UTC; the same dump again leaves it",
+                ),
             ),
         ),
         dg.AssetSpec(
             "agent_role_pipeline_errors",
             deps=[raw_roles],
+            code_version=CODE_VERSION,
             automation_condition=WITH_UPSTREAM,
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
             description="The rows that were refused, each with every rule it breaks.",
             metadata=_table(
                 "agent_role_pipeline_errors",
-                ("id", "SERIAL", "Serial number"),
-                *_ID,
-                ("error_type", "TEXT", "VALIDATION_ERROR"),
-                ("error_message", "TEXT", "Every rule that the row breaks"),
-                ("raw_record", "JSONB", "The row as received, its file and its place there"),
-                ("created_at", "TIMESTAMP", "When it was refused, UTC"),
-                ("sync_day", "TEXT", "The day, e.g. day1"),
+                ("id", "SERIAL", "A number of its own, by which to point at the row"),
+                ("agent_id", "BIGINT", "The agent, if it could be read"),
+                ("role_id", "BIGINT", "The role, if it could be read"),
+                ("error_type", "TEXT", "The kind of error: always VALIDATION_ERROR"),
+                ("error_message", "TEXT", "Every rule that the row breaks, parted by semicolons"),
+                (
+                    "raw_record",
+                    "JSONB",
+                    "The row as received, with its file and its place there; it may have names and"
+                    " addresses, so few may read it",
+                ),
+                ("created_at", "TIMESTAMP", "When the row was refused, UTC"),
+                ("sync_day", "TEXT", "The day whose dump this is, such as day1 or 2026-11-23"),
             ),
         ),
     ],
 )
+@of_one_day
+@with_unreached(STAGED, ERRORS, MAPPING)
 @retried_if_lost
 def stage_agent_roles(
     context: dg.AssetExecutionContext,
@@ -243,13 +292,8 @@ def stage_agent_roles(
     pyspark: LazyPySparkResource,
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
     """Fails, with the outcome that says why, if the day must not be staged."""
-    require_one_day(context)
     settings = agent_roles.settings()
-    try:
-        reason, approver = config.accepted(context.job_name, context.partition_key)
-    except dg.Failure:
-        yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
-        raise
+    reason, approver = config.accepted(context.job_name, context.partition_key)
     yield from stage_and_report(
         context,
         agent_roles,
@@ -299,10 +343,10 @@ def stage_and_report(
         yield from _held(context, agent_roles, error)
         return
     except Pruned as error:
-        yield from _refused(context, agent_roles, "pruned", str(error))
+        yield from _refused(context, "pruned", str(error))
         return
     except InvalidSyncDay as error:
-        yield from _refused(context, agent_roles, "refused", str(error))
+        yield from _refused(context, "refused", str(error))
         return
     except Unreadable as error:
         yield from _unreadable(context, agent_roles, error)
@@ -316,29 +360,29 @@ def stage_and_report(
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}",
         extra={name: getattr(staged, name) for name in _LOGGED},
     )
+    spent = ", ".join(f"{phase} {seconds} s" for phase, seconds in staged.seconds.items())
     with connect(url) as connection:
         if not is_applied_next:
             context.log.info(f"{sync_day}: {mapping_preview(connection)}")
         metadata = of_staged(connection, sync_day, is_applied_next=is_applied_next)
-        of_the_errors = of_errors(connection, sync_day)
-        may_be_staged = reports.may_be_staged(connection, sync_day)
-        others = list(
-            reports.beside_staged(context, connection, sync_day, is_applied_next=is_applied_next)
+        yield dg.MaterializeResult(
+            asset_key=STAGED,
+            metadata={**metadata, reports.TIME_SPENT: spent},
+            data_version=version(connection, sync_day, STAGED, is_applied_next=is_applied_next),
         )
-    spent = ", ".join(f"{phase} {seconds} s" for phase, seconds in staged.seconds.items())
-    yield dg.MaterializeResult(
-        asset_key="stg_agent_roles", metadata={**metadata, reports.TIME_SPENT: spent}
-    )
-    yield dg.MaterializeResult(asset_key="agent_role_pipeline_errors", metadata=of_the_errors)
-    yield may_be_staged
-    for event in others:
-        if isinstance(event, dg.AssetCheckEvaluation) and not event.passed:
-            context.log.warning(f"{event.partition}: {checks.finding(event)}")
-        yield event
+        yield dg.MaterializeResult(
+            asset_key=ERRORS,
+            metadata=of_errors(connection, sync_day),
+            data_version=version(connection, sync_day, ERRORS),
+        )
+        yield reports.may_be_staged(connection, sync_day)
+        assets = [STAGED, ERRORS] if is_applied_next else [STAGED, ERRORS, MAPPING]
+        yield from owed(context, connection, sync_day, own=[STAGED, ERRORS], assets=assets)
 
 
 @dg.asset(
     deps=["stg_agent_roles", "agent_role_pipeline_errors"],
+    code_version=CODE_VERSION,
     automation_condition=WITH_UPSTREAM,
     partitions_def=sync_day_partitions,
     group_name=GROUP,
@@ -348,17 +392,30 @@ def stage_and_report(
     metadata=_table(
         "agent_role_mapping",
         *_ID,
-        ("status", "TEXT", "assigned or removed"),
-        ("assigned_at", "TIMESTAMP", "When the latest assignment began, UTC"),
-        ("removed_at", "TIMESTAMP", "When it ended, UTC; null while it holds"),
+        (
+            "status",
+            "TEXT",
+            "assigned: the agent holds the role on the newest staged day. removed: it did before",
+        ),
+        (
+            "assigned_at",
+            "TIMESTAMP",
+            "When the source was read, UTC, on the day on which the latest assignment began",
+        ),
+        (
+            "removed_at",
+            "TIMESTAMP",
+            "When the source was read, UTC, on the day on which it ended; null while it holds",
+        ),
     ),
 )
+@of_one_day
+@with_unreached(MAPPING)
 @retried_if_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.MaterializeResult[None] | Event]:
     """Applies the staged day in one transaction."""
-    require_one_day(context)
     yield from apply_and_report(context, agent_roles)
 
 
@@ -384,7 +441,6 @@ def apply_and_report(
             say=context.log.info,
         )
     except NotApplied as error:
-        yield from _unreached(context, agent_roles, [checks.MAPPING])
         raise dg.Failure(str(error), {"outcome": "not applied"}, allow_retries=False) from None
     context.log.info(
         f"{sync_day}: mapping: {applied.written:,} rows changed, {applied.deleted:,} deleted",
@@ -395,16 +451,15 @@ def apply_and_report(
         },
     )
     with connect(agent_roles.database_url()) as connection:
-        metadata = of_mapping(connection, sync_day)
-        others = list(reports.beside_applied(context, connection, applied.days, applied.pruned))
-    yield dg.MaterializeResult(
-        metadata={
-            **metadata,
-            reports.CHANGED: applied.written,
-            reports.DELETED: applied.deleted,
-        }
-    )
-    yield from others
+        yield dg.MaterializeResult(
+            metadata={
+                **of_mapping(connection, sync_day),
+                reports.CHANGED: applied.written,
+                reports.DELETED: applied.deleted,
+            },
+            data_version=version(connection, sync_day, MAPPING),
+        )
+        yield from owed(context, connection, sync_day, own=[MAPPING])
 
 
 def _is_selected(context: dg.AssetExecutionContext, asset: str) -> bool:
@@ -434,20 +489,18 @@ def _held(context: Context, agent_roles: AgentRolesResource, error: Held) -> Ite
         "assigned on the previous day": day.previous_assigned,
         "assigned by this dump": day.assigned,
         "removals held": day.removed,
-        **{name.replace("_", " "): getattr(day, name) for name in reports.COUNTS},
+        "invalid rows": day.invalid_rows,
+        "what was read": dg.MetadataValue.md(what_was_read(vars(day))),
         "observed at": f"{day.observed_at:{reports.TIME}} UTC",
     }
     if error.sample:
         about["sample of the removals"] = "; ".join(error.sample)
-    others: list[Any] = []
     with (
-        _as_far_as_possible(context, "what it changes for other days is not reported"),
+        as_far_as_possible(context, day.sync_day, "what it changes for other days is not reported"),
         connect(agent_roles.database_url()) as connection,
     ):
-        others += reports.renewed(context, connection, day.sync_day, checks.ERRORS)
-        others += reports.beside_staged(context, connection, day.sync_day, is_applied_next=True)
-    yield from others
-    yield from _refused(context, agent_roles, "held", str(error), about)
+        yield from owed(context, connection, day.sync_day, own=[])
+    yield from _refused(context, "held", str(error), about)
 
 
 def _unreadable(
@@ -459,56 +512,32 @@ def _unreadable(
     )
     day = context.partition_key
     if is_sync_day(day):
-        with _as_far_as_possible(context, "that the day is unreadable is not on record"):
+        with as_far_as_possible(context, day, "that the day is unreadable is not on record"):
             record_unreadable(agent_roles.database_url(), day, context.run_id, str(error))
-    yield from _refused(context, agent_roles, "unreadable", text)
+    yield from _refused(context, "unreadable", text)
 
 
 def _refused(
     context: Context,
-    agent_roles: AgentRolesResource,
     outcome: str,
     text: str,
     about: Mapping[str, Any] | None = None,
 ) -> Iterator[Refusal]:
-    """The day's own check fails, and the run; what else it would have checked is as it is found."""
+    """The day's own check fails, and the run."""
     metadata = {"outcome": outcome, **(about or {})}
     explained = {"why, and what to do": text, **metadata}
     # A failed run materialises nothing. What is observed is among the day's events, and in the
     # plots of events, too.
-    yield dg.AssetObservation(checks.STAGED, partition=context.partition_key, metadata=explained)
+    yield dg.AssetObservation(STAGED, partition=context.partition_key, metadata=explained)
     yield dg.AssetCheckEvaluation(
-        asset_key=checks.STAGED,
+        asset_key=STAGED,
         check_name=MAY_BE_STAGED.name,
         passed=False,
         description=text,
         metadata=explained,
         partition=context.partition_key,
     )
-    yield from _unreached(context, agent_roles, [checks.STAGED, checks.ERRORS, checks.MAPPING])
     raise dg.Failure(text, metadata, allow_retries=False) from None
-
-
-def _unreached(
-    context: Context, agent_roles: AgentRolesResource, assets: list[dg.AssetKey]
-) -> Iterator[dg.AssetCheckEvaluation]:
-    results: list[dg.AssetCheckEvaluation] = []
-    with (
-        _as_far_as_possible(context, "checks that were not reached show as failed"),
-        connect(agent_roles.database_url()) as connection,
-    ):
-        results = list(reports.unreached(context, connection, assets))
-    yield from results
-
-
-@contextmanager
-def _as_far_as_possible(context: Context, but: str) -> Iterator[None]:
-    """What must not hide why a day is refused, whatever goes wrong with it."""
-    try:
-        yield
-    except Exception as error:
-        # Only its kind, as the text of an error that is not ours may quote a record.
-        context.log.warning(f"{context.partition_key}: {but} ({type(error).__name__})")
 
 
 def _not_read(error: NotRead) -> NotRead:

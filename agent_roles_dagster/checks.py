@@ -1,20 +1,19 @@
 """The asset checks: the tables asked whether they keep the rules, whoever wrote to them.
 
-Each table's checks are one step, so that it is read once. They query; the queries are in `sql/`.
+They query; the queries are in `sql/`. The steps that run them are in `check_steps`.
 
 https://docs.dagster.io/guides/test/asset-checks
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 
-from agent_roles_dagster.database import Connection, connect, one, rows_of_file
+from agent_roles_dagster.database import Connection, one, rows_of_file
 from agent_roles_dagster.guard import unusual
 from agent_roles_dagster.partitions import sync_day_partitions
-from agent_roles_dagster.resources import AgentRolesResource
-from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.settings import Settings
 
 STAGED, ERRORS, MAPPING = map(
@@ -33,7 +32,6 @@ _STAGING_RULES = (
     ("status_is_known", "other_statuses", "Every status is assigned or removed."),
     ("no_pair_twice", "twice", "No pair of agent and role is staged twice for the day."),
 )
-
 
 # What mends a mapping that somebody else changed, before any staged day is applied again.
 _FOLLOW_ALL = (
@@ -60,54 +58,66 @@ MAY_BE_STAGED = _spec(
     " the result says why and what to do.",
 )
 
-
-@dg.multi_asset_check(
-    name="check_stg_agent_roles",
-    specs=[
-        *(
-            _spec("stg_agent_roles", name, description, blocking=True)
-            for name, _, description in _STAGING_RULES
-        ),
-        _spec(
-            "stg_agent_roles",
-            "conservation",
-            "Raw rows = distinct valid pairs + duplicates + invalid rows, and the tables have as"
-            " many rows as the day's record says.",
-            blocking=True,
-        ),
-        _spec(
-            "stg_agent_roles",
-            SUSPECT,
-            "No role lost agents on a day when records of that role were invalid: that may be"
-            " damage in the dump, not removals.",
-        ),
-        _spec(
-            "stg_agent_roles",
-            USUAL,
-            "The day does not newly assign far more pairs than the day before had, and where that"
-            " had few, not more than half of them are gone. A warning; a day is held beyond other"
-            " limits.",
-        ),
-    ],
+ON_STAGED = (
+    *(
+        _spec("stg_agent_roles", name, description, blocking=True)
+        for name, _, description in _STAGING_RULES
+    ),
+    _spec(
+        "stg_agent_roles",
+        "conservation",
+        "Raw rows = distinct valid pairs + duplicates + invalid rows, and the tables have as"
+        " many rows as the day's record says.",
+        blocking=True,
+    ),
+    _spec(
+        "stg_agent_roles",
+        SUSPECT,
+        "No role lost agents on a day when records of that role were invalid: that may be"
+        " damage in the dump, not removals.",
+    ),
+    _spec(
+        "stg_agent_roles",
+        USUAL,
+        "The day does not newly assign far more pairs than the day before had, and where that"
+        " had few, not more than half of them are gone. A warning; a day is held beyond other"
+        " limits.",
+    ),
 )
-@retried_if_lost
-def check_stg_agent_roles(
-    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
-) -> Iterator[dg.AssetCheckResult]:
-    """One pass over the day's staged rows; a second one only to show offenders."""
-    with connect(agent_roles.database_url()) as connection:
-        results = of_staging(connection, context.partition_key)
-    yield from _told(context, results)
-
-
-def _told(
-    context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult]
-) -> Sequence[dg.AssetCheckResult]:
-    """The results, of which those that failed are in the log, too: Dagster does not log them."""
-    for result in results:
-        if not result.passed:
-            context.log.warning(f"{context.partition_key}: {finding(result)}")
-    return results
+# A day for which one of these fails is not applied.
+BLOCKING = {spec.name for spec in ON_STAGED if spec.blocking}
+ON_ERRORS = (
+    _spec(
+        "agent_role_pipeline_errors",
+        "no_invalid_rows",
+        f"No row was refused. A warning if some were, an error above {MAX_INVALID_SHARE:.0%}.",
+    ),
+)
+# Of the whole mapping, so the same for any day.
+OF_WHOLE_MAPPING = (
+    _spec(
+        "agent_role_mapping",
+        "assigned_pairs_are_the_newest_days",
+        "The pairs that the mapping says are assigned are exactly those of the newest staged"
+        " day. Where they are not, somebody else changed it; the result says how to mend that.",
+    ),
+    _spec(
+        "agent_role_mapping",
+        "times_fit_status",
+        "Every assignment has a beginning, and an end exactly if it is removed. Where not,"
+        " somebody else changed the mapping; the result says how to mend that.",
+    ),
+)
+ON_MAPPING = (
+    *OF_WHOLE_MAPPING,
+    _spec(
+        "agent_role_mapping",
+        "observed_at_rises",
+        "The day's source was read later than that of the staged day before, and earlier than"
+        " that of the staged day after.",
+    ),
+)
+BY_STEP = ((MAY_BE_STAGED,), ON_STAGED, ON_ERRORS, ON_MAPPING)
 
 
 def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
@@ -223,26 +233,6 @@ def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
     )
 
 
-@dg.multi_asset_check(
-    name="check_agent_role_pipeline_errors",
-    specs=[
-        _spec(
-            "agent_role_pipeline_errors",
-            "no_invalid_rows",
-            f"No row was refused. A warning if some were, an error above {MAX_INVALID_SHARE:.0%}.",
-        )
-    ],
-)
-@retried_if_lost
-def check_agent_role_pipeline_errors(
-    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
-) -> Iterator[dg.AssetCheckResult]:
-    """Counts the day's errors by rule."""
-    with connect(agent_roles.database_url()) as connection:
-        results = of_errors(connection, context.partition_key)
-    yield from _told(context, results)
-
-
 def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
     """What the check on agent_role_pipeline_errors finds for the day."""
     rules = rows_of_file(connection, "034_check_errors", sync_day=day)
@@ -272,39 +262,6 @@ def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
             },
         )
     ]
-
-
-@dg.multi_asset_check(
-    name="check_agent_role_mapping",
-    specs=[
-        _spec(
-            "agent_role_mapping",
-            "assigned_pairs_are_the_newest_days",
-            "The pairs that the mapping says are assigned are exactly those of the newest staged"
-            " day. Where they are not, somebody else changed it; the result says how to mend that.",
-        ),
-        _spec(
-            "agent_role_mapping",
-            "times_fit_status",
-            "Every assignment has a beginning, and an end exactly if it is removed. Where not,"
-            " somebody else changed the mapping; the result says how to mend that.",
-        ),
-        _spec(
-            "agent_role_mapping",
-            "observed_at_rises",
-            "The day's source was read later than that of the staged day before, and earlier than"
-            " that of the staged day after.",
-        ),
-    ],
-)
-@retried_if_lost
-def check_agent_role_mapping(
-    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
-) -> Iterator[dg.AssetCheckResult]:
-    """One pass over the mapping and the newest staged day."""
-    with connect(agent_roles.database_url()) as connection:
-        results = [*of_mapping(connection), *of_times(connection, context.partition_key)]
-    yield from _told(context, results)
 
 
 def of_mapping(connection: Connection) -> list[dg.AssetCheckResult]:
@@ -373,19 +330,9 @@ def finding(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> str:
         if isinstance(value, dg.IntMetadataValue)
     )
     found = (result.description or numbers or "see the check").removesuffix(".")
-    expected = _DESCRIPTIONS.get(dg.AssetCheckKey(result.asset_key, result.check_name), "")
+    key = dg.AssetCheckKey(result.asset_key, result.check_name)
+    expected = next((spec.description for spec in chain(*BY_STEP) if spec.key == key), "")
     return (
         f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({kind})."
         f" What it expects: {expected} Found: {found}."
     )
-
-
-_DESCRIPTIONS: Mapping[dg.AssetCheckKey, str] = {
-    spec.key: spec.description or ""
-    for definition in (
-        check_stg_agent_roles,
-        check_agent_role_pipeline_errors,
-        check_agent_role_mapping,
-    )
-    for spec in definition.check_specs
-}

@@ -102,9 +102,11 @@ def connect(url: str) -> Iterator[Connection]:
         )
     except psycopg.OperationalError as error:
         kind = Refused if REFUSALS.search(str(error)) else NotReachable
+        # Of several lines, of which the last may be a question.
+        why = " ".join(str(error).split()).removesuffix(".")
         raise kind(
-            f"{error}. Nothing was changed. AGENT_ROLES_DATABASE_URL says which database is used;"
-            " without it, it is the embedded one"
+            f"{why}{'' if why.endswith('?') else '.'} Nothing was changed. AGENT_ROLES_DATABASE_URL"
+            " says which database is used; without it, it is the embedded one"
         ) from None
     with _closed_or_kept(opened, url) as connection:
         try:

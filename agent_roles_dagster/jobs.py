@@ -3,16 +3,23 @@
 https://docs.dagster.io/guides/build/jobs/asset-jobs
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
+from pydantic import Field
 
 from agent_roles_dagster.assets import ACCEPT
 from agent_roles_dagster.automation import LOAD, LOADED
 from agent_roles_dagster.checks import ERRORS, MAPPING, STAGED
+from agent_roles_dagster.database import connect
 from agent_roles_dagster.many_days import load_days
+from agent_roles_dagster.mapping import NotTakenBack, take_back_newest_day
 from agent_roles_dagster.partitions import sync_day_partitions
+from agent_roles_dagster.renewal import owed
+from agent_roles_dagster.reports import Event
+from agent_roles_dagster.resources import AgentRolesResource
 
 
 def _to_fill_in(sync_day: str) -> dict[str, Any]:
@@ -20,6 +27,13 @@ def _to_fill_in(sync_day: str) -> dict[str, Any]:
     accept = {"day": sync_day, "reason": "", "approver": ""}
     return {"ops": {"stage_agent_roles": {"config": {"accept": accept}}}}
 
+
+load_day = dg.define_asset_job(
+    "load_day",
+    selection=dg.AssetSelection.assets("raw_roles", STAGED, ERRORS, MAPPING),
+    partitions_def=sync_day_partitions,
+    description="Reads, stages and applies a day. Choose the day as the partition.",
+)
 
 accept_held_day = dg.define_asset_job(
     ACCEPT,
@@ -46,3 +60,41 @@ accept_held_day = dg.define_asset_job(
 def load_landed_days() -> None:
     """One step, since the days go one after the other."""
     load_days()
+
+
+class DayToTakeBack(dg.Config):
+    """Run config of `take_back_newest_day`."""
+
+    day: str = Field(description="The day, e.g. day4. It must be the newest staged one.")
+
+
+@dg.op(
+    name="take_back",
+    out={},
+    description="Takes the day out of all tables, has the mapping follow, and reports the days"
+    " that it concerns.",
+)
+def _take_back(
+    context: dg.OpExecutionContext, config: DayToTakeBack, agent_roles: AgentRolesResource
+) -> Iterator[Event]:
+    day = config.day.strip()
+    with connect(agent_roles.database_url()) as connection:
+        try:
+            take_back_newest_day(connection, day, context.run_id)
+        except NotTakenBack as error:
+            raise dg.Failure(
+                str(error), {"outcome": "not taken back"}, allow_retries=False
+            ) from None
+        context.log.info(f"{day}: taken back, as if it had never been staged")
+        yield from owed(context, connection, day, own=[], since=f"{day} was taken back")
+
+
+@dg.job(
+    name="take_back_newest_day",
+    description="Takes the newest staged day back, as if it had never been staged: a day that"
+    " should not be there at all. Move its folder out of the landing folder first. To correct a"
+    " day, land the right dump under its name and run it again instead.",
+)
+def take_back_newest() -> None:
+    """One step."""
+    _take_back()

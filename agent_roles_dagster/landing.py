@@ -220,7 +220,7 @@ def require_landed(landing: str, sync_day: str) -> None:
 
 
 def landed_sentence(landing: str) -> str:
-    """Which days have landed, for whoever asked for another."""
+    """Which days have landed, or why none can have."""
     fs, root = file_system(landing)
     with giving(shown(landing)):
         try:

@@ -27,7 +27,7 @@ from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
 from agent_roles_dagster import checks, reports
-from agent_roles_dagster.arrival import look_at
+from agent_roles_dagster.arrival import Arrival, look_at
 from agent_roles_dagster.arrow_postgres import connections_kept
 from agent_roles_dagster.assets import (
     apply_and_report,
@@ -35,8 +35,10 @@ from agent_roles_dagster.assets import (
     raw_roles,
     read_day,
     stage_and_report,
+    what_landed,
 )
 from agent_roles_dagster.automation import LOAD
+from agent_roles_dagster.check_results import passing_again
 from agent_roles_dagster.database import connect, connection_kept
 from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing import (
@@ -59,7 +61,6 @@ _NAMED = 5
 # What a day that is done sooner logs of itself is for debugging: a year of them would be read by
 # nobody.
 _QUICK = 2.0
-_BLOCKING = {spec.key for spec in checks.check_stg_agent_roles.check_specs if spec.blocking}
 _STAGED = """
     SELECT
         sync_day, digest, observed_at,
@@ -125,6 +126,9 @@ class _SparingLog:
 
     def warning(self, text: str, **more: Any) -> None:
         self.log.warning(text, **more)
+
+    def error(self, text: str, **more: Any) -> None:
+        self.log.error(text, **more)
 
 
 @dataclass(frozen=True)
@@ -259,6 +263,8 @@ def load_days(
                     yield from run.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
                 if progress.refused and config.on_refused is OnRefused.stop:
                     break
+        if progress.loaded:
+            yield from run.pass_again(progress.loaded[-1])
     except BaseException:
         context.log.error(progress.summary())
         raise
@@ -335,7 +341,7 @@ def _as_they_landed(
 
 def _is_reported(instance: dg.DagsterInstance, day: str) -> bool:
     """Whether a run told all of the day; one that was killed may not have come to the end."""
-    [key] = [spec.key for spec in checks.check_agent_role_mapping.check_specs][-1:]
+    key = checks.ON_MAPPING[-1].key
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
         [key], PartitionKeyFilter(key=day)
     )
@@ -365,7 +371,7 @@ class _Run:
         """
         of_day = self._of(day)
         # Before it is read: what lands after this is for the sensor to notice.
-        seen = self._fingerprint(day, known)
+        seen = self._arrival(day, known)
         said = "not loaded"
         try:
             read = yield from _as_events(day, raw_roles.key, read_day(of_day, self._agent_roles))
@@ -382,9 +388,11 @@ class _Run:
                     is_applied_next=True,
                 ),
             )
-            counts = {name: value.value for name, value in staged[checks.STAGED].items()}
-            changes = counts["newly assigned"] + counts["removed"]
-            said = f"{counts['assigned']:,} pairs, {changes:,} changes"
+            pairs, newly, removed = (
+                staged[checks.STAGED][name].value
+                for name in ("assigned", "newly assigned", "removed")
+            )
+            said = f"{pairs:,} pairs, {newly + removed:,} changes"
             yield from self._checked(day, checks.STAGED, checks.ERRORS)
             yield from _as_events(day, checks.MAPPING, apply_and_report(of_day, self._agent_roles))
             yield from self._checked(day, checks.MAPPING)
@@ -394,33 +402,49 @@ class _Run:
             self._progress.refused[day] = outcome, failure.description or ""
             if self._config.on_refused is OnRefused.skip:
                 self._context.log.warning(failure.description)
-        yield from _landing(day, seen)
+        yield from self._landing(day, seen)
         self._progress.tell(day, said)
 
     def report(self, day: str, known: str | None) -> Iterator[Event]:
         """What is shown of a day that some other run loaded, in another place."""
-        seen = self._fingerprint(day, known)
+        seen = self._arrival(day, known)
         yield from _as_events(day, raw_roles.key, read_day(self._of(day), self._agent_roles))
         with connect(self._agent_roles.database_url()) as connection:
             for asset, metadata in reports.METADATA.items():
                 yield dg.AssetMaterialization(
-                    asset, partition=day, metadata=metadata(connection, day)
+                    asset,
+                    partition=day,
+                    metadata=metadata(connection, day),
+                    tags=_tags(reports.version(connection, day, asset)),
                 )
             yield reports.evaluation(day, reports.may_be_staged(connection, day))
         yield from self._checked(day, *reports.METADATA)
-        yield from _landing(day, seen)
+        yield from self._landing(day, seen)
+
+    def pass_again(self, day: str) -> Iterator[Event]:
+        """What is right of the mapping now, for the days for which it was not."""
+        with connect(self._agent_roles.database_url()) as connection:
+            yield from passing_again(self._of(day), checks.of_mapping(connection))
 
     def _of(self, day: str) -> _Day:
         context = self._context
         return _Day(day, context.run_id, context.instance, _SparingLog(context.log))
 
-    def _fingerprint(self, day: str, known: str | None) -> str | None:
-        """What the sensor would report of the day's folder; None if it is known, or can't be."""
+    def _arrival(self, day: str, known: str | None) -> Arrival | None:
+        """What the sensor would see of the day's folder; None if it is known, or can't be."""
         with suppress(Exception):  # Reading the day says what is wrong with it.
-            settings = self._agent_roles.settings()
-            arrival = look_at(settings.landing, day, known, time.time())
-            return arrival.fingerprint if arrival else None
+            return look_at(self._agent_roles.settings().landing, day, known, time.time())
         return None
+
+    def _landing(self, day: str, seen: Arrival | None) -> Iterator[dg.AssetMaterialization]:
+        """What the sensor would report, by a run that keeps the automation from running the day."""
+        if seen:
+            yield dg.AssetMaterialization(
+                landed_dump.key,
+                partition=day,
+                metadata=what_landed(day, seen, self._agent_roles.settings()),
+                tags={DATA_VERSION_TAG: seen.fingerprint},
+            )
 
     def _checked(self, day: str, *assets: dg.AssetKey) -> Iterator[dg.AssetCheckEvaluation]:
         """What the assets' checks find.
@@ -438,7 +462,7 @@ class _Run:
                 self._progress.warned[each.check_name] += 1
             else:
                 self._context.log.warning(f"{day}: {checks.finding(each)}")
-        if blocking := [each for each in failed if each.asset_check_key in _BLOCKING]:
+        if blocking := [each for each in failed if each.check_name in checks.BLOCKING]:
             names = ", ".join(each.check_name for each in blocking)
             raise dg.Failure(
                 f"{day} is staged and not applied, since these checks failed: {names}. Materialise"
@@ -446,12 +470,6 @@ class _Run:
                 {"outcome": "checks failed"},
                 allow_retries=False,
             )
-
-
-def _landing(day: str, seen: str | None) -> Iterator[dg.AssetMaterialization]:
-    """What the sensor would report, by a run that keeps the automation from running the day."""
-    if seen:
-        yield dg.AssetMaterialization(landed_dump.key, partition=day, tags={DATA_VERSION_TAG: seen})
 
 
 def _as_events(
@@ -470,20 +488,21 @@ def _as_events(
         if isinstance(result, dg.AssetCheckResult):
             yield reports.evaluation(day, result)
         elif isinstance(result, dg.MaterializeResult):
-            version = result.data_version
             event = dg.AssetMaterialization(
                 result.asset_key or asset,
                 partition=day,
                 metadata=result.metadata,
-                tags={DATA_VERSION_TAG: version.value, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
-                if version
-                else None,
+                tags=_tags(result.data_version) if result.data_version else None,
             )
             made[event.asset_key] = event.metadata
             yield event
         else:
             yield result
     return made
+
+
+def _tags(version: dg.DataVersion) -> Mapping[str, str]:
+    return {DATA_VERSION_TAG: version.value, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
 
 
 def _about(seconds: float) -> str:

@@ -21,6 +21,10 @@ class NotApplied(Exception):
     """The day can't be applied. Its text is for the user; the mapping is as before."""
 
 
+class NotTakenBack(Exception):
+    """The day can't be taken back. Its text is for the user; nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Applied:
     """Rows of the mapping that were written (new or different), and that were deleted.
@@ -126,3 +130,24 @@ def _require_sound(facts: dict[str, int], sync_day: str) -> None:
             " mapping is as before; materialise stg_agent_roles for the day again, which stages it"
             " anew from its dump"
         )
+
+
+def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> None:
+    """Take the newest staged day out of all tables, and have the mapping follow.
+
+    Raises:
+        NotTakenBack: it is not the newest one, or the snapshot of the day before was pruned.
+        psycopg.Error: the database. The mapping may have yet to follow, which the next run does.
+    """
+    if not one(connection, "SELECT count(*) FROM agent_role_sync_days WHERE staged_at IS NOT NULL"):
+        raise NotTakenBack(f"no day is staged, so {sync_day!r} is not, and nothing was changed")
+    connection.execute("BEGIN")  # which the file's own COMMIT ends
+    connection.execute("SELECT set_config('agent_roles.sync_day', %s, TRUE)", (sync_day,))
+    try:
+        run_file(connection, "024_take_back_newest_day")
+    except psycopg.errors.RaiseException as error:
+        hint = error.diag.message_hint
+        raise NotTakenBack(f"{error.diag.message_primary}. {hint}") from None
+    connection.execute("BEGIN")
+    connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+    run_file(connection, "012_upsert_agent_roles")

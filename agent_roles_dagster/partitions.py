@@ -3,7 +3,9 @@
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
 
+from collections.abc import Iterator
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 import click
@@ -56,19 +58,24 @@ SYNC_DAY = "sync_day"
 sync_day_partitions = SyncDayPartitions(name=SYNC_DAY)
 
 
-def require_one_day(context: dg.AssetExecutionContext) -> None:
-    """Refuse a run over a range of days, as "pass partition ranges to single run" launches.
+def of_one_day(compute: Any) -> Any:
+    """A step that refuses a run over a range, as "pass partition ranges to single run" launches.
 
-    Dagster takes them in the order of registration, and none at all where that has the range's end
-    before its start: the run would end well, without having done anything.
-
-    Raises:
-        dg.Failure: it is one; no table was changed.
+    Dagster takes such days in the order of registration, and none at all where that has the range's
+    end before its start: the run would end well, without having done anything.
     """
-    tags = context.run.tags
-    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    if first != last:
-        raise dg.Failure(_range_sentence(first, last), {"outcome": "refused"}, allow_retries=False)
+
+    @wraps(compute)
+    def step(context: Any, *args: Any, **resources: Any) -> Iterator[Any]:
+        tags = context.run.tags
+        first = tags.get(ASSET_PARTITION_RANGE_START_TAG)
+        last = tags.get(ASSET_PARTITION_RANGE_END_TAG)
+        if first != last:
+            why = {"outcome": "refused"}
+            raise dg.Failure(_range_sentence(first, last), why, allow_retries=False)
+        yield from compute(context, *args, **resources)
+
+    return step
 
 
 def refuse_range_option() -> None:

@@ -1,20 +1,24 @@
 """What is shown of a day. It follows from the tables alone, so it can be said again at any time.
 
-A run changes what the tables say of other days, too, such as the next day's removals. Where what is
-shown of these is no longer so, the run reports it anew, by events of its own for their partitions.
+Each report has a version of what it was made of, as its data version: `renewal` goes by it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from agent_roles_dagster import checks
 from agent_roles_dagster.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.database import Connection, rows_of_file
-from agent_roles_dagster.summary import acceptance, day_summary, errors_summary, mapping_preview
+from agent_roles_dagster.summary import (
+    acceptance,
+    changed_pairs,
+    day_summary,
+    errors_summary,
+    mapping_preview,
+    what_was_read,
+)
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -34,7 +38,9 @@ class Context(Protocol):
 
 # What a run says of itself, not of the day. It stays with the day when that is reported anew.
 TIME_SPENT, CHANGED, DELETED = "time spent", "rows changed", "rows deleted"
-_OF_THE_RUN = {TIME_SPENT, CHANGED, DELETED}
+OF_THE_RUN = {TIME_SPENT, CHANGED, DELETED}
+# The version of a day's report that is not staged, such as one that was taken back.
+NOT_STAGED = "not staged"
 
 
 def of_staged(connection: Connection, day: str, *, is_applied_next: bool = False) -> dict[str, Any]:
@@ -44,38 +50,43 @@ def of_staged(connection: Connection, day: str, *, is_applied_next: bool = False
         is_applied_next: whether the same run applies the day, so that nobody needs a preview.
     """
     known = rows_of_file(connection, "040_shown_day", sync_day=day)[0]
-    # In reading order, as the interface keeps it.
-    explained: dict[str, Any] = {"summary": dg.MetadataValue.md(day_summary(connection, known))}
+    # In reading order, as the interface keeps it: what is so, its numbers, and how to look closer.
+    shown: dict[str, Any] = {"summary": dg.MetadataValue.md(day_summary(connection, known))}
+    if known["previous_day"] and (newly_assigned(known) or known["removed"]):
+        shown["changed pairs"] = dg.MetadataValue.md(changed_pairs(connection, known))
     if known["accepted_reason"]:
-        explained["accepted"] = dg.MetadataValue.md(acceptance(known))
+        shown["accepted"] = dg.MetadataValue.md(acceptance(known))
     if not (known["is_applied"] or is_applied_next):
-        explained["preview"] = dg.MetadataValue.md(mapping_preview(connection))
+        shown["preview"] = dg.MetadataValue.md(mapping_preview(connection))
+    shown |= {
+        "assigned": known["assigned"],
+        "newly assigned": newly_assigned(known),
+        "removed": known["removed"],
+        "removals held": 0,
+        "invalid rows": known["invalid_rows"],
+        "what was read": dg.MetadataValue.md(what_was_read(known)),
+        "previous day": known["previous_day"] or "none",
+        "observed at": f"{known['observed_at']:{TIME}} UTC",
+    }
     if known["pruned_at"]:
-        explained["snapshot pruned at"] = f"{known['pruned_at']:{TIME}} UTC"
+        shown["snapshot pruned at"] = f"{known['pruned_at']:{TIME}} UTC"
     if known["previous_day"]:
-        explained["changes in SQL"] = in_psql(
+        shown["changes in SQL"] = in_psql(
             "SELECT * FROM agent_role_changes_between('{before}', '{day}')",
             before=known["previous_day"],
             day=day,
         )
     return {
-        **explained,
+        **shown,
+        "rows in SQL": in_psql("SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=day),
         "dagster/partition_row_count": (
             0 if known["pruned_at"] else known["assigned"] + known["removed"]
         ),
-        "assigned": known["assigned"],
-        "newly assigned": newly_assigned(known),
-        "removed": known["removed"],
-        "removals held": 0,
-        **{name.replace("_", " "): known[name] for name in COUNTS},
-        "previous day": known["previous_day"] or "none",
-        "observed at": f"{known['observed_at']:{TIME}} UTC",
-        "rows in SQL": in_psql("SELECT * FROM stg_agent_roles WHERE sync_day = '{day}'", day=day),
+        **_lineage(STAGED),
     }
 
 
 TIME = "%Y-%m-%d %H:%M:%S"
-COUNTS = ("records", "raw_rows", "valid_pairs", "duplicates", "invalid_rows")
 
 
 def newly_assigned(known: Mapping[str, Any]) -> int:
@@ -88,15 +99,16 @@ def of_errors(connection: Connection, day: str) -> dict[str, Any]:
     known = rows_of_file(connection, "040_shown_day", sync_day=day)[0]
     return {
         "summary": dg.MetadataValue.md(errors_summary(connection, known)),
-        "dagster/partition_row_count": known["error_rows"],
         "invalid rows": known["error_rows"],
-        "share of raw rows": known["error_rows"] / max(known["error_raw_rows"], 1),
+        "share of raw rows": f"{known['error_rows'] / max(known['error_raw_rows'], 1):.1%}",
         "rows in SQL": in_psql(
             # Not raw_record, which may have names and addresses, and which few may read.
             "SELECT id, agent_id, role_id, error_message FROM agent_role_pipeline_errors"
             "\nWHERE sync_day = '{day}'",
             day=day,
         ),
+        "dagster/partition_row_count": known["error_rows"],
+        **_lineage(ERRORS),
     }
 
 
@@ -104,7 +116,10 @@ def of_mapping(connection: Connection, day: str) -> dict[str, Any]:
     """Metadata of the mapping after the day was applied."""
     known = rows_of_file(connection, "040_shown_day", sync_day=day)[0]
     return {
-        "dagster/partition_row_count": known["assigned"] + known["removed"],
+        "summary": dg.MetadataValue.md(
+            f"**{day}** is applied: the mapping follows its {known['assigned']:,} assigned and"
+            f" {known['removed']:,} removed pairs, as far as no later day says otherwise."
+        ),
         "changed rows in SQL": in_psql(
             "SELECT mapping.* FROM agent_role_mapping AS mapping"
             "\nJOIN agent_role_changes USING (agent_id, role_id)"
@@ -112,6 +127,33 @@ def of_mapping(connection: Connection, day: str) -> dict[str, Any]:
             "\nWHERE sync_day = '{day}'",
             day=day,
         ),
+        "dagster/partition_row_count": known["assigned"] + known["removed"],
+        **_lineage(MAPPING),
+    }
+
+
+# Of which columns each column is made. Times, serial numbers and the day's name are of none.
+_MADE_OF = {
+    STAGED: {name: ("raw_roles", name) for name in ("agent_id", "role_id", "status")},
+    ERRORS: {name: ("raw_roles", name) for name in ("agent_id", "role_id")},
+    MAPPING: {name: ("stg_agent_roles", name) for name in ("agent_id", "role_id", "status")},
+}
+
+
+def _lineage(asset: dg.AssetKey) -> dict[str, Any]:
+    made_of = {
+        column: [dg.TableColumnDep(dg.AssetKey(upstream), name)]
+        for column, (upstream, name) in _MADE_OF[asset].items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(made_of)}
+
+
+def of_not_staged(day: str) -> dict[str, Any]:
+    return {
+        "summary": dg.MetadataValue.md(
+            f"**{day}** is not staged any more: it was taken back, or the tables are others."
+        ),
+        "dagster/partition_row_count": 0,
     }
 
 
@@ -137,19 +179,28 @@ def may_be_staged(connection: Connection, day: str) -> dg.AssetCheckResult:
     )
 
 
-def found(connection: Connection, day: str, asset: dg.AssetKey) -> list[dg.AssetCheckEvaluation]:
-    """What the asset's checks find for the day, other than whether it may be staged."""
+def found(
+    connection: Connection,
+    day: str,
+    asset: dg.AssetKey,
+    whole: Sequence[dg.AssetCheckResult] | None = None,
+) -> list[dg.AssetCheckEvaluation]:
+    """What the asset's checks find for the day, other than whether it may be staged.
+
+    Args:
+        whole: what is known of the whole mapping, which takes a pass over it to find out.
+    """
     if asset == STAGED:
         results = checks.of_staging(connection, day)
     elif asset == ERRORS:
         results = checks.of_errors(connection, day)
     else:
-        results = [*checks.of_mapping(connection), *checks.of_times(connection, day)]
+        whole = checks.of_mapping(connection) if whole is None else whole
+        results = [*whole, *checks.of_times(connection, day)]
     return [evaluation(day, result) for result in results]
 
 
 def evaluation(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """A check's result as an event for the day, whichever day the run is of."""
     assert result.asset_key
     assert result.check_name
     return dg.AssetCheckEvaluation(
@@ -163,132 +214,15 @@ def evaluation(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation
     )
 
 
-def unreached(
-    context: Context,
-    connection: Connection,
-    assets: Iterable[dg.AssetKey] = (STAGED, ERRORS, MAPPING),
-) -> Iterator[dg.AssetCheckEvaluation]:
-    """What those of the assets' checks find that this run has planned, and is not going to reach.
-
-    Dagster shows a check that was planned in a run that fails as failed, unless it has a result.
-    """
-    day = context.partition_key
-    planned = {
-        dg.AssetCheckKey(event.asset_key, event.check_name)
-        for entry in context.instance.all_logs(
-            context.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-        )
-        if entry.dagster_event and (event := entry.dagster_event.event_specific_data)
-    }
-    for asset in assets:
-        if any(key.asset_key == asset for key in planned):
-            for evaluation in found(connection, day, asset):
-                if evaluation.asset_check_key in planned:
-                    yield evaluation
-
-
-def beside_staged(
-    context: Context, connection: Connection, day: str, *, is_applied_next: bool
-) -> Iterator[Event]:
-    """What is to be said anew, after the day was staged, or its errors recorded.
-
-    Args:
-        is_applied_next: whether the same run goes on to the checks of agent_role_mapping.
-    """
-    for other in rows_of_file(connection, "043_days_beside", sync_day=day):
-        name = other["sync_day"]
-        if other["is_after"]:
-            yield from renewed(context, connection, name, STAGED, with_checks=True)
-            yield from renewed(context, connection, name, ERRORS, with_checks=True)
-        elif other["is_waiting"]:
-            yield from renewed(context, connection, name, STAGED)
-        if other["is_before"] or other["is_after"]:
-            yield from _times(context, connection, name)
-    if not is_applied_next:
-        yield from _times(context, connection, day)
-
-
-def _times(context: Context, connection: Connection, day: str) -> Iterator[dg.AssetCheckEvaluation]:
-    found = [evaluation(day, result) for result in checks.of_times(connection, day)]
-    return _that_differ(context, found)
-
-
-def beside_applied(
-    context: Context, connection: Connection, days: Iterable[str], pruned: Iterable[str]
-) -> Iterator[Event]:
-    """What is to be said anew after these days were applied, and others pruned."""
-    for day in pruned:
-        yield from renewed(context, connection, day, STAGED)
-    for day in days:
-        yield from renewed(context, connection, day, STAGED)
-        if day != context.partition_key:
-            yield from renewed(context, connection, day, MAPPING)
-        for other in rows_of_file(connection, "043_days_beside", sync_day=day):
-            if other["is_after"]:
-                yield from renewed(context, connection, other["sync_day"], MAPPING)
-
-
-def renewed(
-    context: Context,
-    connection: Connection,
-    day: str,
-    asset: dg.AssetKey,
-    *,
-    with_checks: bool = False,
-) -> Iterator[Event]:
-    """The asset's metadata for the day and its checks, if something else was reported of it before.
-
-    Args:
-        with_checks: whether to look at the checks where the metadata are still right.
-    """
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset, asset_partitions=[day]), limit=1
-    ).records
-    before = records[0].asset_materialization if records else None
-    if before is None:
-        return
-    of_the_run = {name: before.metadata[name] for name in _OF_THE_RUN & before.metadata.keys()}
-    now = dg.AssetMaterialization(
-        asset,
-        partition=day,
-        description=f"As the tables say since {context.partition_key} was run.",
-        metadata={**METADATA[asset](connection, day), **of_the_run},
-    )
-    if now.metadata != before.metadata:
-        yield now
-        # Those of before count as being of another materialisation.
-        yield from found(connection, day, asset)
-        if asset == STAGED and (judged := _newest(context, MAY_BE_STAGED.key, day)):
-            # A day that was refused since stays so, until it is run again.
-            passed = evaluation(day, may_be_staged(connection, day))
-            yield passed if judged.passed else judged
-    elif with_checks:
-        yield from _that_differ(context, found(connection, day, asset))
-
-
-def _that_differ(
-    context: Context, evaluations: Iterable[dg.AssetCheckEvaluation]
-) -> Iterator[dg.AssetCheckEvaluation]:
-    """Those evaluations that say another thing than the newest of the check for the day."""
-    for now in evaluations:
-        assert now.partition
-        before = _newest(context, now.asset_check_key, now.partition)
-        if before and said(before) != said(now):
-            yield now
-
-
-def said(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
-    """What a check's result tells, whichever run it is of."""
-    return evaluation.passed, evaluation.severity, evaluation.description, evaluation.metadata
-
-
-def _newest(context: Context, key: dg.AssetCheckKey, day: str) -> dg.AssetCheckEvaluation | None:
-    records = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [key], PartitionKeyFilter(key=day)
-    )
-    record: AssetCheckExecutionRecord | None = records.get(key)
-    is_evaluated = record and isinstance(record.evaluation, dg.AssetCheckEvaluation)
-    return record.evaluation if record and is_evaluated else None
+def version(
+    connection: Connection, day: str, asset: dg.AssetKey, *, is_applied_next: bool = False
+) -> dg.DataVersion:
+    """The version of what the tables say of the day, for the report of a run of its own."""
+    for known in rows_of_file(connection, "044_versions"):
+        if known["sync_day"] == day:
+            name = asset.to_user_string()
+            return dg.DataVersion(known[f"{name}_if_applied" if is_applied_next else name])
+    return dg.DataVersion(NOT_STAGED)
 
 
 def in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:

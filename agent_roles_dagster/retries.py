@@ -38,9 +38,11 @@ def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterato
         except Refused:
             raise
         except (NotRead, psycopg.OperationalError) as error:
-            if left := RETRIES - context.retry_number:
+            tried = getattr(context, "op_execution_context", context).retry_number + 1
+            if tried <= RETRIES:
+                why = " ".join(str(error).split()).rstrip(".")
                 context.log.warning(
-                    f"{error}. It is tried again in {SECONDS:g} seconds, {left} times at most."
+                    f"{why}. Trying again in {SECONDS:g} seconds ({tried} of {RETRIES})."
                 )
             raise dg.RetryRequested(RETRIES, SECONDS) from error
 

@@ -15,25 +15,28 @@ from typing import Any, Final
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from agent_roles_dagster.arrival import days_to_look_at, look_at
-from agent_roles_dagster.assets import landed_dump, raw_roles
+from agent_roles_dagster.assets import landed_dump, raw_roles, what_landed
 from agent_roles_dagster.automation import LOAD, LOOK_EVERY, automation_is_on
+from agent_roles_dagster.check_results import said
+from agent_roles_dagster.checks import finding
 from agent_roles_dagster.jobs import load_landed_days
-from agent_roles_dagster.landing import landed_days, shown
+from agent_roles_dagster.landing import landed_days, landed_sentence, shown
 from agent_roles_dagster.many_days import run_config
 from agent_roles_dagster.notices import (
     DIED,
     READ,
     NotDelivered,
+    gathered,
     overdue,
     post,
     what_went_wrong,
 )
 from agent_roles_dagster.partitions import SYNC_DAY
-from agent_roles_dagster.reports import said
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
@@ -81,6 +84,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     until = time.monotonic() + _SECONDS
     last = context.cursor
     landed, landing, odd = {}, [], []
+    about: dict[str, dict[str, Any]] = {}
     for day in chosen:
         if time.monotonic() > until:
             odd.append("the others at the next tick")  # Dagster ends one that takes a minute.
@@ -96,6 +100,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if arrival:
             if arrival.is_complete(now, settings.settle_seconds):
                 landed[day] = arrival.fingerprint
+                about[day] = what_landed(day, arrival, settings)
             else:
                 landing.append(day)
     # At once, not by the result: Dagster would report the days before it registers them.
@@ -110,13 +115,16 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         first = []
     requests = [_to_load(to_load)] if to_load and not first else []
     landed = {day: seen for day, seen in landed.items() if day not in new}
+    nothing = f"Nothing new under {shown(settings.landing)}"
+    if not days:  # Perhaps there can be none.
+        nothing = landed_sentence(settings.landing)
     said = [f"{', '.join(landed)} landed"] if landed else []
     if waiting:
         end = "its run is over" if is_loading else "it has loaded them"
         said.append(f"{len(waiting):,} days are {LOAD}'s: they are not run singly until {end}")
     said += [f"{', '.join(landing)} still landing"] if landing else []
     said += odd
-    told = "; ".join(said) or f"Nothing new under {shown(settings.landing)}"
+    told = "; ".join(said) or nothing
     return dg.SensorResult(
         # Dagster takes no reason to skip beside a request.
         run_requests=requests or None,
@@ -125,7 +133,10 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             *first,
             *(
                 dg.AssetMaterialization(
-                    landed_dump.key, partition=day, tags={DATA_VERSION_TAG: seen}
+                    landed_dump.key,
+                    partition=day,
+                    metadata=about[day],
+                    tags={DATA_VERSION_TAG: seen},
                 )
                 for day, seen in sorted(landed.items(), key=lambda each: day_number(each[0]))
             ),
@@ -190,10 +201,10 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     said = ""
     until = time.monotonic() + _SECONDS
     try:
-        for text, run_id, after in _news(context.instance, state, settings.fresh_hours):
+        for text, page, after in _news(context.instance, state, settings.fresh_hours):
             if text:
                 if settings.webhook_url:
-                    post(settings.webhook_url, text, _link(settings.ui_url, run_id))
+                    post(settings.webhook_url, text, _link(settings.ui_url, page))
                 context.log.warning(text)
                 told += 1
             state.update(after)
@@ -213,7 +224,7 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def _news(
     instance: dg.DagsterInstance, state: dict[str, Any], fresh_hours: float
 ) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
-    """Each notice, or None, its run, and what the state is to hold once it has been told."""
+    """Each notice, or None, its page, and what the state is to hold once it has been told."""
     for kind in _ENDS:
         if kind.value not in state:  # What happened before the first tick is old.
             newest = instance.fetch_run_status_changes(kind, limit=1).records
@@ -222,8 +233,21 @@ def _news(
         for record in instance.fetch_run_status_changes(
             ended, limit=_RUNS_AT_ONCE, ascending=True
         ).records:
-            text = _of_run(instance, record.run_id)
-            yield text, record.run_id, {kind.value: record.storage_id}
+            run = instance.get_run_record_by_id(record.run_id)
+            after: dict[str, Any] = {kind.value: record.storage_id}
+            backfill = run and run.dagster_run.tags.get(BACKFILL_ID_TAG)
+            if backfill:
+                after["backfills"] = sorted({*state.get("backfills", []), backfill})
+            text = _of_run(instance, run) if run and not backfill else None
+            yield text, f"runs/{record.run_id}", after
+    for backfill in state.get("backfills", []):
+        # Its days are told of together, once it has ended.
+        if (known_to := instance.get_backfill(backfill)) is None or (
+            known_to.status in BULK_ACTION_TERMINAL_STATUSES
+        ):
+            left = [each for each in state["backfills"] if each != backfill]
+            text = _of_backfill(instance, backfill)
+            yield text, f"runs/b/{backfill}", {"backfills": left}
     # Anybody may register a partition, under any name.
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     known = sorted(days, key=day_number)
@@ -239,23 +263,34 @@ def _news(
         yield None, None, now | ({"since": time.time(), "overdue": False} if is_new else {})
     waited = timedelta(seconds=time.time() - state["since"])
     if not state["overdue"] and (text := overdue(last, waited, fresh_hours)):
-        yield text, None, {"overdue": True}
+        yield text, "automation", {"overdue": True}
 
 
-def _link(ui_url: str | None, run_id: str | None) -> str | None:
-    return f"{ui_url.rstrip('/')}/runs/{run_id}" if ui_url and run_id else None
+def _link(ui_url: str | None, page: str | None) -> str | None:
+    return f"{ui_url.rstrip('/')}/{page}" if ui_url and page else None
 
 
-def _of_run(instance: dg.DagsterInstance, run_id: str) -> str | None:
+def _of_run(instance: dg.DagsterInstance, run: RunRecord) -> str | None:
+    lines = _news_of(instance, run)
+    return "\n".join([*lines, f"Run {run.dagster_run.run_id}"]) if lines else None
+
+
+def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
+    """What went wrong in its runs, in one notice."""
+    runs = instance.get_run_records(
+        dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill}, statuses=_ENDED), ascending=True
+    )
+    lines = [line for run in runs for line in _news_of(instance, run)]
+    return f"{gathered(lines)}\nBackfill {backfill}" if lines else None
+
+
+def _news_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     """What went wrong in the run, other than in the day's run before it on the same dump."""
-    run = instance.get_run_record_by_id(run_id)
-    if run is None:
-        return None
     lines = _lines_of(instance, run)
     if lines and (before := _run_before(instance, run)):
         known = _lines_of(instance, before)
         lines = [line for line in lines if line not in known]
-    return "\n".join([*lines, f"Run {run_id}"]) if lines else None
+    return lines
 
 
 def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
@@ -273,9 +308,17 @@ def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
 
 
 def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEvent) -> bool:
-    """Whether it is a check's result for another day that was the same before the run."""
+    """Whether it is a check's result that is no news.
+
+    It is none for another day if it was the same before the run, nor is a warning that lasts: one
+    that says the same of the day before.
+    """
     now = event.event_specific_data
-    if not isinstance(now, dg.AssetCheckEvaluation) or now.partition in (None, _day(run)):
+    if not isinstance(now, dg.AssetCheckEvaluation) or now.passed:
+        return False
+    if now.severity == dg.AssetCheckSeverity.WARN and _lasts(instance, now):
+        return True
+    if now.partition in (None, _day(run)):
         return False
     records = instance.event_log_storage.get_asset_check_execution_history(
         now.asset_check_key, _RUNS_AT_ONCE, partition_filter=PartitionKeyFilter(key=now.partition)
@@ -284,6 +327,28 @@ def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEve
     at = runs.index(event_run) if (event_run := run.dagster_run.run_id) in runs else len(runs)
     before = next((record.evaluation for record in records[at + 1 :] if record.evaluation), None)
     return isinstance(before, dg.AssetCheckEvaluation) and said(before) == said(now)
+
+
+def _lasts(instance: dg.DagsterInstance, now: dg.AssetCheckEvaluation) -> bool:
+    if now.partition is None or not is_sync_day(now.partition):
+        return False
+    number = day_number(now.partition)
+    days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
+    earlier = [day for day in days if day_number(day) < number]
+    if not earlier:
+        return False
+    day_before = max(earlier, key=day_number)
+    key = now.asset_check_key
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key], PartitionKeyFilter(key=day_before)
+    ).get(key)
+    before = found.evaluation if found else None
+    return (
+        isinstance(before, dg.AssetCheckEvaluation)
+        and not before.passed
+        and before.severity == now.severity
+        and finding(before).replace(day_before, "") == finding(now).replace(now.partition, "")
+    )
 
 
 def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:

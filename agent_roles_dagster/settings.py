@@ -167,6 +167,11 @@ class Settings:
         return settings
 
     @property
+    def is_sample(self) -> bool:
+        """Whether the dumps are those that come with the package."""
+        return self.landing == str(_SAMPLE)
+
+    @property
     def is_sail(self) -> bool:
         """Whether Sail executes the Spark code, in the run's own process."""
         return self.spark_master == _SAIL

@@ -28,8 +28,30 @@ def day_summary(connection: Connection, known: Mapping[str, Any]) -> str:
     ]
     if roles := rows_of_file(connection, "041_biggest_changes", sync_day=day):
         rows = [(f"{row['role_id']}", row["assigned"], row["removed"]) for row in roles]
+        parts.append("The roles that it changed most:")
         parts.append(_table(["Role", "Newly assigned", "Removed"], rows, roles[0]["roles"]))
     return "\n\n".join(parts)
+
+
+def changed_pairs(connection: Connection, known: Mapping[str, Any]) -> str:
+    """The first of the pairs that the day changed, and how many more there are.
+
+    Args:
+        known: the day's row of 040_shown_day.
+    """
+    pairs = rows_of_file(connection, "045_changed_pairs", sync_day=known["sync_day"])
+    rows = [(pair["change"], f"{pair['agent_id']}", f"{pair['role_id']}") for pair in pairs]
+    of = known["assigned"] - known["previous_assigned"] + 2 * known["removed"]
+    table = _table(["Change", "Agent", "Role"], rows, of, most=len(rows))
+    return f"What was different from {known['previous_day']}:\n\n{table}"
+
+
+def what_was_read(known: Mapping[str, Any]) -> str:
+    """The counts of the dump, each from the one before it."""
+    columns = "records", "raw_rows", "valid_pairs", "duplicates", "invalid_rows"
+    header = [column.replace("_", " ").capitalize() for column in columns]
+    table = _table(header, [[known[column] for column in columns]], 1)
+    return f"What the dump of {known['sync_day']} had in it:\n\n{table}"
 
 
 def errors_summary(connection: Connection, known: Mapping[str, Any]) -> str:
@@ -60,6 +82,7 @@ def errors_summary(connection: Connection, known: Mapping[str, Any]) -> str:
             ]
             for rule in rules
         ]
+        parts.append("The rules that were broken, and how often:")
         parts.append(_table(header, rows, len(rows)))
     return "\n\n".join(parts)
 
@@ -94,6 +117,7 @@ def mapping_preview(connection: Connection) -> str:
             )
             for change in changes
         ]
+        parts.append("From what to what:")
         parts.append(_table(["Now", "Then", "Pairs", "Such as"], rows, len(rows)))
     return "\n\n".join(parts)
 
@@ -104,11 +128,13 @@ def _then(now: str | None, then: str | None) -> str:
     return f"{then}, at another time" if now == then else then
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str | int]], of: int) -> str:
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str | int]], of: int, *, most: int = _SHOWN
+) -> str:
     """The first rows as a Markdown table, and how many more of them there are."""
-    lines = [header, ["---"] * len(header), *rows[:_SHOWN]]
+    lines = [header, ["---"] * len(header), *rows[:most]]
     text = "\n".join(
         f"| {' | '.join(f'{cell:,}' if isinstance(cell, int) else cell for cell in line)} |"
         for line in lines
     )
-    return text if of <= _SHOWN else f"{text}\n\nand {of - _SHOWN:,} more."
+    return text if of <= most else f"{text}\n\nand {of - most:,} more."

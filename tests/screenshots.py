@@ -1,4 +1,4 @@
-"""Takes the pictures in `.docs/` that the README shows: `python -m tests.screenshots`.
+"""Takes the pictures in `docs/`: `python -m tests.screenshots`.
 
 The sample's days, and an empty one that is held, are loaded into the database of
 AGENT_ROLES_DATABASE_URL, which should be empty, or else into an embedded one that is thrown away.
@@ -15,7 +15,7 @@ from playwright.sync_api import FloatRect, Page, expect
 from tests.dagster_ui import CHECKOUT, DagsterUi, browser_page, chromium, dagster_dev
 from tests.test_sample import DAYS, SAMPLE
 
-PICTURES = CHECKOUT / ".docs"
+PICTURES = CHECKOUT / "docs"
 SUSPECT = "no_removals_beside_invalid_records"
 
 

@@ -176,7 +176,9 @@ def main(days: int) -> int:
         time.sleep(60)
         soak.line("the end")
         told = Counter(
-            text.split(":")[0] for text in hook.texts if " failed (unreadable): " in text
+            text.split(":")[0].removeprefix("ERROR ")
+            for text in hook.texts
+            if " failed (unreadable): " in text
         )
         broken = Counter(f"day{number}" for number in range(3, days + 1, 10))
         print(f"notices: {len(hook.texts)}, of broken days: {told.total()} of {broken.total()}")

@@ -15,6 +15,7 @@ import pyspark
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.docs import block
 from tests.java import java_for_tests
 from tests.processes import killed_at_the_end
 
@@ -83,9 +84,8 @@ sys.path[:] = [place for place in sys.path if not os.path.isfile(os.path.join(pl
 
 
 def bare_workers(folder: Path, *packages: str) -> dict[str, str]:
-    """Environment in which workers have what the README says, these packages, and no more."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    listed = next(line for line in readme.splitlines() if line.startswith("pip install 'pandas"))
+    """Environment in which workers have what docs/clusters.md says, these packages, and no more."""
+    listed = block("sh", "pip install 'pandas")
     waiting = [Requirement(text) for text in ("pyspark", *shlex.split(listed)[2:], *packages)]
     there: set[str] = set()
     while waiting:

@@ -40,8 +40,8 @@ class Team:
             "webserver": ("dagster_webserver", *here, str(web), *workspace),
         }
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(CHECKOUT / ".deploy" / "dagster.yaml", home)
-        text = (CHECKOUT / ".deploy" / "workspace.yaml").read_text()
+        shutil.copy(CHECKOUT / "deploy" / "dagster.yaml", home)
+        text = (CHECKOUT / "deploy" / "workspace.yaml").read_text()
         text = text.replace("host: code", "host: 127.0.0.1").replace("4000", str(code))
         (home / "workspace.yaml").write_text(text)
 
@@ -66,7 +66,7 @@ class Team:
                 env={
                     **os.environ,
                     "DAGSTER_HOME": str(self.home),
-                    "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "2",  # as in .deploy
+                    "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "2",  # as in deploy
                     **self.env,
                 },
                 stdin=subprocess.DEVNULL,
@@ -117,7 +117,7 @@ class Team:
 
     def stop(self, *names: str) -> list[str]:
         """SIGTERM to each of these; returns the names of what lives on."""
-        # As long as .deploy/compose.yaml gives them.
+        # As long as deploy/compose.yaml gives them.
         return stop(*(self.processes[name] for name in names), patience=660)
 
     def run_workers(self) -> list[psutil.Process]:

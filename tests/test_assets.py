@@ -11,8 +11,7 @@ import dagster as dg
 import yaml
 
 from tests.conftest import Pipeline
-
-README = Path(__file__).parents[1] / "README.md"
+from tests.docs import block
 
 STAGING = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
 
@@ -54,13 +53,13 @@ def test_a_day_that_is_only_staged_shows_what_applying_it_would_change(pipeline:
     assert pipeline.rows("SELECT * FROM agent_role_mapping ORDER BY role_id, agent_id") == before
 
     assert corrected["preview"] == (
-        "Applying would change 3 rows of agent_role_mapping.\n\n"
+        "Applying would change 3 rows of agent_role_mapping.\n\nFrom what to what:\n\n"
         "| Now | Then | Pairs | Such as |\n| --- | --- | --- | --- |\n"
         "| assigned | assigned, at another time | 2 | agent 3, role 10; agent 4, role 20 |\n"
         "| not there | removed | 1 | agent 6, role 10 |"
     )
     assert preview.splitlines()[0] == "Applying would change 6 rows of agent_role_mapping."
-    assert set(preview.splitlines()[4:]) == {
+    assert set(preview.splitlines()[6:]) == {
         "| assigned | assigned, at another time | 2 | agent 3, role 10; agent 4, role 20 |",
         "| assigned | removed | 1 | agent 5, role 10 |",
         "| not there | assigned | 1 | agent 7, role 10 |",
@@ -72,7 +71,7 @@ def test_a_day_that_is_only_staged_shows_what_applying_it_would_change(pipeline:
 
     land(pipeline, "day3", (10, [1, 2, 3]), (20, [4]))
     preview = told(pipeline.run("day3", select=STAGING), "stg_agent_roles")["preview"]
-    assert preview.splitlines()[4:] == ["| assigned | not there | 1 | agent 7, role 10 |"]
+    assert preview.splitlines()[6:] == ["| assigned | not there | 1 | agent 7, role 10 |"]
     again = pipeline.run("day2", select=STAGING)
     assert "preview" not in told(again, "stg_agent_roles"), "of that day, nothing waits"
 
@@ -105,11 +104,13 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
     result = pipeline.run("day1")
     assert told(result, "agent_role_pipeline_errors")["summary"] == (
         "**day1**: 13 of 39 raw rows refused.\n\n"
+        "The rules that were broken, and how often:\n\n"
         "| Why refused | Rows |\n| --- | --- |\n| agent_id is null | 13 |"
     )
     assert told(result, "stg_agent_roles")["summary"] == (
         "**day1**: 26 newly assigned, 0 removed; no day before it is staged."
         " 13 of 39 raw rows refused.\n\n"
+        "The roles that it changed most:\n\n"
         "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n"
         + "".join(f"| {role} | 2 | 0 |\n" for role in range(1000, 1010))
         + "\nand 3 more."
@@ -119,13 +120,16 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
     told_now = told(result, "stg_agent_roles")
     assert told_now["summary"].startswith(
         "**day2**: 24 newly assigned, 1 removed since day1. 2 of 51 raw rows refused.\n\n"
-        "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n| 1001 | 2 | 0 |\n"
+        "The roles that it changed most:\n\n"
+        "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n"
+        "| 1001 | 2 | 0 |\n"
     )
     assert told(result, "agent_role_pipeline_errors")["summary"] == (
         "**day2**: 2 of 51 raw rows refused.\n\n"
         "Removals beside refused rows of the same role, which may be damage:\n\n"
         "| Role | Removed | Such as agent | Refused |\n| --- | --- | --- | --- |\n"
         "| 1000 | 1 | 2 | 2 |\n\n"
+        "The rules that were broken, and how often:\n\n"
         "| Why refused | Rows | On day1 |\n| --- | --- | --- |\n"
         "| agent_id is null | 1 | 13 |\n"
         "| agent_id is text that is no integer | 1 | none: new |"
@@ -170,8 +174,8 @@ def test_a_days_log_records_have_its_counts_as_fields(pipeline: Pipeline, tmp_pa
     land(pipeline, "day1", (10, [1, 1, 2, None]))
     land(pipeline, "day2", (10, [1, 3]))
     file = tmp_path / "agent_roles.json"
-    (told_of,) = re.findall(r"^python_logs:\n(?:  .*\n)+", README.read_text(), re.MULTILINE)
-    settings = yaml.safe_load(told_of.replace("/var/log/agent_roles.json", str(file)))
+    told_of = block("yaml", "python_logs").replace("/var/log/agent_roles.json", str(file))
+    settings = yaml.safe_load(told_of)
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=settings) as instance:
         for day in ("day1", "day2"):
             instance.add_dynamic_partitions("sync_day", [day])

@@ -1,10 +1,7 @@
 """Each asset check passes on what the job wrote, and fails once somebody damages the tables."""
 
 import json
-import logging
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -12,8 +9,8 @@ import pytest
 
 from agent_roles_dagster import assets, checks
 from agent_roles_dagster.database import connect, rows_of_file
-from agent_roles_dagster.resources import AgentRolesResource
 from tests.conftest import Pipeline
+from tests.docs import block
 
 DAY1 = [{"id": 10, "agents": [1, 2, 3]}, {"id": 20, "agents": [1]}]
 DAY2 = [{"id": 10, "agents": [1, 2]}, {"id": 20, "agents": [1]}]
@@ -288,11 +285,10 @@ def test_invalid_rows_are_a_warning_and_above_a_fifth_an_error_but_valid_rows_go
     assert pipeline.rows("SELECT count(*) FROM agent_role_mapping") == [(len(agents) - 1,)]
 
 
-def _no_invalid_rows(day: str) -> dg.AssetCheckResult:
+def _no_invalid_rows(pipeline: Pipeline, day: str) -> dg.AssetCheckResult:
     """What the check says when it is run alone, as after a held run."""
-    check = checks.check_agent_role_pipeline_errors.op.compute_fn.decorated_fn  # type: ignore[union-attr]
-    context = SimpleNamespace(partition_key=day, log=logging.getLogger(__name__))
-    (result,) = check(context, AgentRolesResource())
+    with connect(pipeline.database) as connection:
+        (result,) = checks.of_errors(connection, day)
     return result
 
 
@@ -302,7 +298,7 @@ def test_the_share_of_invalid_rows_is_of_the_run_that_they_are_of(pipeline: Pipe
         assert pipeline.run(day).success
     _land(pipeline, "day2", [{"id": 10, "agents": ["x"] * 5}], "2026-01-02T06:00:00Z")
     assert pipeline.outcome(pipeline.run("day2")) == "held"
-    found = _no_invalid_rows("day2")
+    found = _no_invalid_rows(pipeline, "day2")
     assert found.metadata["invalid rows"].value == 5
     assert found.metadata["share of raw rows"].value == 1.0
     assert found.severity == dg.AssetCheckSeverity.ERROR
@@ -311,11 +307,11 @@ def test_the_share_of_invalid_rows_is_of_the_run_that_they_are_of(pipeline: Pipe
 def test_errors_beside_no_known_raw_row_are_not_a_small_share(pipeline: Pipeline) -> None:
     with connect(pipeline.database):
         pass  # creates the schema
-    assert _no_invalid_rows("day1").metadata["share of raw rows"].value == 0.0
+    assert _no_invalid_rows(pipeline, "day1").metadata["share of raw rows"].value == 0.0
     pipeline.execute(
         "INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES ('x', 'day1')"
     )
-    assert _no_invalid_rows("day1").metadata["share of raw rows"].value == 1.0
+    assert _no_invalid_rows(pipeline, "day1").metadata["share of raw rows"].value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -376,8 +372,7 @@ def test_a_mapping_that_somebody_changed_is_mended_as_the_check_and_the_readme_s
         for name in ("assigned_pairs_are_the_newest_days", "times_fit_status")
     }
     (recipe,) = recipes
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    assert f'"{recipe}"' in readme
+    assert f'"{recipe}"' in block("sh", "INSERT INTO agent_role_pending")
 
     two_days.execute(recipe)
     results = check_results(two_days.run(any_day, select="agent_role_mapping"))

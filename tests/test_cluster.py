@@ -1,7 +1,7 @@
 """The same job on clusters, started from what pyspark ships: the same tables.
 
-The workers there have the packages that the README lists for them, and no others. This package is
-not among them: it comes with a job.
+The workers there have the packages that docs/clusters.md lists for them, and no others. This
+package is not among them: it comes with a job.
 
 Spark Connect does some of the stories in `tests/cases`; `AGENT_ROLES_TEST_CONNECT=all` does all.
 """

@@ -5,7 +5,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -575,9 +575,11 @@ def test_no_wait_for_a_lock_is_left_limited_in_a_session_that_a_pooler_gives_on(
                 time.sleep(0.2)
                 holder.rollback()
 
+            released: list[Future[None]] = []
             with connection.transaction():
-                lock_tables(connection, on_wait=lambda: pool.submit(release) and None)
-            assert holder.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+                lock_tables(connection, on_wait=lambda: released.append(pool.submit(release)))
+            assert len(released) == 1, "it waited"
+            released[0].result(timeout=30)
 
 
 def test_a_connection_that_is_only_being_opened_is_cancelled_too(pipeline: Pipeline) -> None:

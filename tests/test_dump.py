@@ -89,13 +89,13 @@ def read_fast(folder: Path, content: str | bytes, name: str = "a.json") -> Read:
 
 
 def _normalised(found: Read) -> list[tuple[Any, ...]]:
-    """The rows in some order, ids as the fast way has them wherever it may."""
+    """The rows in some order, ids and status as the fast way has them wherever it may."""
     return sorted(
         (
             (
                 _id(row["agent_id"], row["agent"]),
                 _id(row["role_id"], row["role"]),
-                row["status"],
+                None if row["status"] == '"assigned"' else row["status"],
                 row["problem"],
             )
             for row in found.rows

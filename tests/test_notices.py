@@ -10,12 +10,14 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from agent_roles_dagster import notices as notices_module
 from agent_roles_dagster import retries, sensors
-from agent_roles_dagster.assets import landed_dump
+from agent_roles_dagster.assets import landed_dump, raw_roles
 from agent_roles_dagster.database import connect
-from agent_roles_dagster.notices import NotDelivered, overdue, post, what_went_wrong
+from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.notices import NotDelivered, gathered, overdue, post, what_went_wrong
 from agent_roles_dagster.partitions import SYNC_DAY
 from agent_roles_dagster.sensors import notices
 from tests.conftest import Pipeline
@@ -23,7 +25,8 @@ from tests.webhooks import Webhook, silent_server, webhook
 
 RECORDS = [{"id": 10, "agents": [1, 2, 3, "surname@example.org"]}]
 EMPTY = (
-    "day1: raw_roles failed (unreadable): day1/roles.json: the file is empty. Nothing was changed"
+    "ERROR day1: raw_roles failed (unreadable): day1/roles.json: the file is empty. Nothing was"
+    " changed"
 )
 
 
@@ -100,7 +103,7 @@ def test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said(
     assert hook.asked == 1
     hook.answers = 200
     assert ticks.tick() == "2 told."
-    assert [text[:4] for text in hook.texts] == ["day1", "day2"]
+    assert [text[:10] for text in hook.texts] == ["ERROR day1", "ERROR day2"]
     assert ticks.tick() == "Nothing to tell"
     with pytest.raises(NotDelivered, match="can't be reached") as refused:
         post("http://127.0.0.1:1/top-secret", "text")
@@ -120,9 +123,11 @@ def test_a_check_that_fails_without_failing_the_run_is_told(
     assert pipeline.run("day1").success
     ticks.tick()
     assert hook.texts == [
-        "day1: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What it"
-        " expects: No row was refused. A warning if some were, an error above 20%."
-        f" Found: invalid rows: 3.\nRun {pipeline.results[-1].run_id}"
+        "ERROR day1: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What"
+        " it expects: No row was refused. A warning if some were, an error above 20%. Found:"
+        " invalid rows: 3. The valid rows went on. Look at the refused ones on the page of"
+        " agent_role_pipeline_errors, and have them corrected where they come from."
+        f"\nRun {pipeline.results[-1].run_id}"
     ]
     assert hook.texts[0] in capfd.readouterr().err, "and in the log"
 
@@ -141,9 +146,9 @@ def test_a_warning_about_another_day_is_told_if_the_run_brought_it_about(
         return [line.partition(" of ")[0] for line in told]
 
     run("day1", [1])
-    assert run("day3", [1, None]) == ["day3: the check no_invalid_rows"]
+    assert run("day3", [1, None]) == ["ERROR day3: the check no_invalid_rows"]
     # Beside a row of day3 that was refused, one is missing now. That row was told of already.
-    assert run("day2", [1, 2]) == ["day3: the check no_removals_beside_invalid_records"]
+    assert run("day2", [1, 2]) == ["WARNING day3: the check no_removals_beside_invalid_records"]
 
 
 def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sentence(
@@ -162,8 +167,11 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
     pipeline.run("day1", select="agent_role_mapping")
     ticks.tick()
     other, away, invalid, refused = hook.texts
-    failed = "day1: agent_role_mapping failed: "
-    assert other.startswith(f"{failed}UndefinedTable; the run's log has more.\n")
+    failed = "ERROR day1: agent_role_mapping failed: "
+    assert other.splitlines()[0] == (
+        f"{failed}UndefinedTable, of which the run's log has more. No table has half of the day."
+        " Materialise the day again once its cause is gone."
+    )
     assert away.startswith(f"{failed}connection failed: ")
     assert "Nothing was changed. AGENT_ROLES_DATABASE_URL says which" in away
     assert invalid.startswith(f"{failed}AGENT_ROLES_DATABASE_URL is no libpq URL like ")
@@ -219,7 +227,7 @@ def test_what_somebody_can_mend_in_postgresql_is_told_in_a_sentence(
     run_id = pipeline.run("day1").run_id
     ticks.tick()
     assert hook.texts == [
-        f"day1: agent_role_mapping failed: {sentence}\nRun {run_id}"
+        f"ERROR day1: agent_role_mapping failed: {sentence}\nRun {run_id}"
         f"\nhttps://dagster.example.org/runs/{run_id}"
     ]
 
@@ -232,8 +240,8 @@ def test_a_run_whose_process_was_killed_is_told(ticks: Ticks, hook: Webhook) -> 
     ticks.instance.report_run_failed(run)
     ticks.tick()
     assert hook.texts == [
-        "no day: the run's process is gone: it was killed, or its machine ran out of memory or went"
-        " down. Each table is as before or as after. Materialise the day again."
+        "ERROR no day: the run's process is gone: it was killed, or its machine ran out of memory"
+        " or went down. Each table is as before or as after. Materialise the day again."
         f"\nRun {run.run_id}"
     ]
 
@@ -255,9 +263,92 @@ def test_a_day_whose_runs_are_all_killed_is_told_once_they_are_not_started_again
         assert hook.texts == []
         ticks.tick()
     assert hook.texts == [
-        "day3: the run's process is gone: it was killed, or its machine ran out of memory or went"
-        " down. Each table is as before or as after. Materialise the day again."
+        "ERROR day3: the run's process is gone: it was killed, or its machine ran out of memory or"
+        " went down. Each table is as before or as after. Materialise the day again."
         f"\nRun {run.run_id}"
+    ]
+
+
+def warned(hook: Webhook) -> list[str]:
+    return [line.partition(" What")[0] for text in hook.texts for line in text.splitlines()[:-1]]
+
+
+def test_a_warning_that_lasts_is_told_again_only_when_it_changes(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    refused = {"day1": 1, "day2": 1, "day3": 2, "day4": 2, "day5": 0, "day6": 2}
+    for day, number in refused.items():
+        agents = [*range(20), *[None] * number]
+        pipeline.write(day, {"roles.json": json.dumps([{"id": 10, "agents": agents}])})
+        assert pipeline.run(day).success
+        pipeline.instance.add_dynamic_partitions(SYNC_DAY, [day])
+        ticks.tick()
+    a_warning = "the check no_invalid_rows of agent_role_pipeline_errors failed (warning)."
+    assert warned(hook) == [f"WARNING {day}: {a_warning}" for day in ("day1", "day3", "day6")]
+    assert hook.texts[0] == (
+        f"WARNING day1: {a_warning} What it expects: No row was refused. A warning if some were, an"
+        " error above 20%. Found: invalid rows: 1. The valid rows went on. Look at the refused ones"
+        " on the page of agent_role_pipeline_errors, and have them corrected where they come from."
+        f"\nRun {pipeline.results[0].run_id}"
+    )
+
+
+def test_a_day_that_is_refused_although_the_day_before_was_is_told(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    for day in ("day1", "day2"):
+        pipeline.write(day, {"roles.json": ""})
+        pipeline.instance.add_dynamic_partitions(SYNC_DAY, [day])
+        pipeline.run(day, select="raw_roles")
+    ticks.tick()
+    assert [text[:10] for text in hook.texts] == ["ERROR day1", "ERROR day2"]
+
+
+def backfill(pipeline: Pipeline, days: list[str]) -> None:
+    """The runs of a backfill, as its daemon launches them, without the daemon."""
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, days)
+    job = defs.resolve_implicit_global_asset_job_def()
+    for day in days:
+        job.execute_in_process(
+            instance=pipeline.instance,
+            partition_key=day,
+            asset_selection=[raw_roles.key],
+            tags={"dagster/backfill": "some-backfill"},
+            raise_on_error=False,
+        )
+
+
+def test_of_a_backfill_whose_days_fail_one_notice_tells_once_it_has_ended(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ROLES_UI_URL", "https://dagster.example.org")
+    days = [f"day{number}" for number in range(1, 31)]
+    for day in days:
+        pipeline.write(day, {"roles.csv" if day == "day7" else "roles.json": ""})
+    progress = PartitionBackfill(
+        "some-backfill",
+        BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=0.0,
+    )
+    pipeline.instance.add_backfill(progress)
+    backfill(pipeline, days)
+    for _ in range(3):
+        assert ticks.tick() == "Nothing to tell"
+    pipeline.instance.update_backfill(progress.with_status(BulkActionStatus.COMPLETED_FAILED))
+    assert ticks.tick() == "1 told."
+    assert ticks.tick() == "Nothing to tell"
+    others = ", ".join(day for day in days if day != "day7")
+    assert hook.texts == [
+        "30 days need a look."
+        f"\nERROR {others}: raw_roles failed (unreadable): &lt;day&gt;/roles.json: the file is"
+        " empty. Nothing was changed in any table. Land the whole dump again and materialise the"
+        " day."
+        "\nERROR day7: raw_roles failed (unreadable): day7: no dump file (*.json, *.jsonl,"
+        " *.ndjson, *.gz) has landed, only roles.csv. Nothing was changed in any table. Land the"
+        " whole dump again and materialise the day."
+        "\nBackfill some-backfill\nhttps://dagster.example.org/runs/b/some-backfill"
     ]
 
 
@@ -292,7 +383,7 @@ def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
     monkeypatch.setattr(sensors, "time", clock)
     assert [ticks.tick(), ticks.tick()] == ["2 told.", "1 told."]
-    assert [text[:4] for text in hook.texts] == ["day1", "day2", "day3"]
+    assert [text[6:10] for text in hook.texts] == ["day1", "day2", "day3"]
 
 
 def test_without_a_webhook_the_log_is_told(
@@ -319,7 +410,7 @@ def test_what_happened_before_the_first_tick_is_not_told(pipeline: Pipeline, hoo
     pipeline.write("day2", {"roles.json": ""})
     pipeline.run("day2", select="raw_roles")
     ticks.tick()
-    assert [text[:4] for text in hook.texts] == ["day2"]
+    assert [text[6:10] for text in hook.texts] == ["day2"]
 
 
 def test_a_day_that_is_overdue_is_told_once_until_another_has_landed(
@@ -331,7 +422,7 @@ def test_a_day_that_is_overdue_is_told_once_until_another_has_landed(
         ticks.tick()
         time.sleep(0.01)
     ticks.tick()
-    overdue = "No new day has landed for 0 hours; the newest is {}. The limit"
+    overdue = "WARNING No new day has landed for 0 hours; the newest is {}. The limit"
     assert [text.split(",")[0] for text in hook.texts] == [overdue.format("day10")]
     pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day11"])
     ticks.tick()
@@ -424,7 +515,25 @@ def test_the_limit_of_freshness() -> None:
     assert overdue("day1", 36 * hours, 36) is None
     assert overdue("day1", 1000 * hours, 0) is None
     assert overdue("day1", 37 * hours, 36) == (
-        "No new day has landed for 37 hours; the newest is day1. The limit,"
-        " AGENT_ROLES_FRESH_HOURS, is 36."
+        "WARNING No new day has landed for 37 hours; the newest is day1. The limit,"
+        " AGENT_ROLES_FRESH_HOURS, is 36. The tables are as the newest day left them. See whether"
+        " the source still writes its dumps, and whether the sensor landed_sync_days is on and does"
+        " not fail."
     )
-    assert overdue(None, 37 * hours, 36).startswith("No new day has landed for 37 hours. The limit")
+    assert str(overdue(None, 37 * hours, 36)).startswith("WARNING No new day has landed for 37 h")
+
+
+def test_what_differs_only_in_the_day_is_one_sentence_and_all_of_it_has_an_end() -> None:
+    lost = "ERROR day{0}: agent_role_mapping failed: the connection to PostgreSQL was lost."
+    assert gathered([lost.format(3)]) == lost.format(3)
+    alike = gathered([*(lost.format(number) for number in range(1, 101)), "WARNING day7: odd"])
+    named = ", ".join(f"day{number}" for number in range(1, 41))
+    assert alike == (
+        "100 days need a look."
+        f"\nERROR {named} and 60 more: agent_role_mapping failed: the connection to PostgreSQL was"
+        " lost.\nWARNING day7: odd"
+    )
+    different = gathered(f"ERROR day{number}: {number * 'x'}" for number in range(1, 101))
+    assert len(different) < 2_600
+    first, *_, last = different.splitlines()
+    assert (first, last) == ("100 days need a look.", "and 43 sentences more.")

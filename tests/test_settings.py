@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent_roles_dagster.settings import NAMES, Guard, InvalidSetting, Settings
+from tests.docs import CHECKOUT
 
 NUMBERS = {
     "AGENT_ROLES_MEMORY_SHARE": 0.01,
@@ -245,7 +246,12 @@ def test_what_others_set_is_not_ours_to_judge() -> None:
     assert Settings.from_env(others) == Settings.from_env({})
 
 
-def test_the_readme_lists_the_settings_that_there_are() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    listed = set(re.findall(r"^\| `(AGENT_ROLES_[A-Z_]+)` \|", readme, re.MULTILINE))
-    assert listed == set(NAMES)
+def test_the_docs_list_the_settings_that_there_are_with_their_defaults() -> None:
+    page = (CHECKOUT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(AGENT_ROLES_[A-Z_]+)` \|(.*?)\|", page, re.MULTILINE)
+    assert {name for name, _ in rows} == set(NAMES)
+    defaults = {name: default.strip(" `") for name, default in rows}
+    # What is in words, such as "the sample", can't be set.
+    written = {name: default for name, default in defaults.items() if " " not in default}
+    assert Settings.from_env(written) == Settings.from_env({})
+    assert sum(map(bool, written.values())) > 10

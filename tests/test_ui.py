@@ -1,10 +1,18 @@
 """A person with a browser: the days that landed show up, a day is materialised, its checks read."""
 
+import json
 import shutil
+import time
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 import pytest
+
+from agent_roles_dagster.database import connect
 
 playwright = pytest.importorskip("playwright", reason="the playwright package is not installed")
 
@@ -23,6 +31,53 @@ STAGING_CHECKS = {
     "changes_are_usual",
 }
 SUSPECT = "no_removals_beside_invalid_records"
+
+
+def _ask(url: str, query: str) -> Any:
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)["data"]
+
+
+def test_a_run_whose_process_is_killed_is_started_again_by_dagster_dev(
+    tmp_path: Path, database: str
+) -> None:
+    landing = tmp_path / "admin_roles"
+    shutil.copytree(SAMPLE / "day1", landing / "day1")
+    settings = {
+        "AGENT_ROLES_LANDING": str(landing),
+        "AGENT_ROLES_DATABASE_URL": database,
+        "AGENT_ROLES_HOME": str(tmp_path / "home"),
+        "AGENT_ROLES_SETTLE_SECONDS": "0",
+        "AGENT_ROLES_AUTOMATION": "on",
+        "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "2",
+    }
+    with connect(database):
+        pass  # It makes the tables.
+    with (
+        psycopg.connect(database) as holder,
+        psycopg.connect(database, autocommit=True) as observer,
+        dagster_dev(tmp_path / "dagster_home", **settings) as url,
+    ):
+        holder.execute("LOCK TABLE agent_role_pending IN SHARE MODE")
+        while not observer.execute("SELECT pid FROM pg_locks WHERE NOT granted").fetchall():
+            time.sleep(0.2)
+        for each in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "multiprocessing.spawn" in " ".join(each.cmdline()):
+                    each.kill()
+        while observer.execute("SELECT pid FROM pg_locks WHERE NOT granted").fetchall():
+            time.sleep(0.2)
+        holder.rollback()
+        query = "{ runsOrError { ... on Runs { results { status } } } }"
+        statuses: list[str] = []
+        while statuses != ["SUCCESS", "FAILURE"]:
+            time.sleep(0.5)
+            statuses = [run["status"] for run in _ask(url, query)["runsOrError"]["results"]]
+    with psycopg.connect(database) as connection:
+        found = connection.execute("SELECT count(*) FROM agent_role_mapping").fetchone()
+    assert found == (15,)
 
 
 # As text, it is looked for only if this test is to run, and before any fixture starts a server.

@@ -1,0 +1,100 @@
+-- Of each day on record: a version of what is shown of it, by which a report that says something
+-- else is known. It follows from what the reports are made of, but for the rows themselves, which
+-- digests and fingerprints stand for.
+WITH staged AS (
+    SELECT
+        sync_day,
+        day_no,
+        digest,
+        held_digest,
+        error_rows,
+        assigned,
+        fingerprint,
+        observed_at,
+        lag(day_no) OVER following AS previous_no,
+        lag(sync_day) OVER following AS previous_day,
+        -- Where the source was not read later than that of the day before, or before the next.
+        CASE
+            WHEN observed_at <= lag(observed_at) OVER following
+                THEN row(lag(sync_day) OVER following, lag(observed_at) OVER following)::TEXT
+        END AS read_too_early,
+        CASE
+            WHEN observed_at >= lead(observed_at) OVER following
+                THEN row(lead(sync_day) OVER following, lead(observed_at) OVER following)::TEXT
+        END AS read_too_late
+    FROM agent_role_sync_days
+    WHERE staged_at IS NOT NULL
+    WINDOW following AS (ORDER BY day_no)
+),
+
+waiting AS (
+    SELECT
+        count(*) AS pending,
+        (
+            SELECT string_agg(concat(sync_day, staged_at), ' ' ORDER BY day_no)
+            FROM agent_role_sync_days
+            WHERE staged_at IS NOT NULL AND applied_at IS NULL
+        ) AS days
+    FROM agent_role_pending
+),
+
+shown AS (
+    SELECT
+        day.sync_day,
+        day.day_no,
+        day.staged_at IS NOT NULL AS is_staged,
+        day.applied_at IS NOT NULL AS is_applied,
+        row(
+            day.observed_at,
+            day.records,
+            day.raw_rows,
+            day.valid_pairs,
+            day.duplicates,
+            day.invalid_rows,
+            day.assigned,
+            day.removed,
+            day.fingerprint,
+            day.digest,
+            day.pruned_at,
+            day.accepted_reason,
+            day.accepted_by,
+            day.accepted_run,
+            day.accepted_what,
+            staged.previous_day,
+            previous.assigned,
+            previous.fingerprint
+        )::TEXT AS of_staged,
+        row(
+            day.error_rows,
+            day.error_raw_rows,
+            day.digest,
+            day.held_digest,
+            day.fingerprint,
+            previous.sync_day,
+            previous.error_rows,
+            previous.digest,
+            previous.held_digest,
+            previous.fingerprint
+        )::TEXT AS of_errors,
+        row(staged.observed_at, staged.read_too_early, staged.read_too_late)::TEXT AS of_times,
+        -- What applying would change is shown of a day that waits for it.
+        CASE
+            WHEN day.staged_at IS NOT NULL AND day.applied_at IS NULL
+                THEN row(waiting.pending, waiting.days)::TEXT
+        END AS of_preview
+    FROM agent_role_sync_days AS day
+    CROSS JOIN waiting
+    LEFT JOIN staged ON day.day_no = staged.day_no
+    LEFT JOIN staged AS previous ON staged.previous_no = previous.day_no
+)
+
+SELECT
+    sync_day,
+    is_staged,
+    is_applied,
+    to_hex(hashtextextended(concat(of_staged, of_preview), 0)) AS stg_agent_roles,
+    to_hex(hashtextextended(of_staged, 0)) AS stg_agent_roles_if_applied,
+    to_hex(hashtextextended(of_errors, 0)) AS agent_role_pipeline_errors,
+    to_hex(hashtextextended(concat(of_staged, of_errors, of_times), 0)) AS agent_role_mapping
+FROM shown
+ORDER BY day_no;

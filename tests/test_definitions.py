@@ -1,0 +1,51 @@
+"""What the web interface shows without any run: descriptions, jobs, versions, what is late."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from agent_roles_dagster.assets import landed_dump
+from agent_roles_dagster.definitions import defs, watched
+from agent_roles_dagster.settings import Settings
+
+MADE = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
+NODES = {node.key.to_user_string(): node for node in defs.resolve_asset_graph().asset_nodes}
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_each_column_is_described_and_each_asset_has_a_code_version(name: str) -> None:
+    schema = NODES[name].metadata["dagster/column_schema"]
+    assert all(column.description for column in schema.columns)
+    assert NODES[name].code_version
+
+
+def test_each_job_says_what_it_does() -> None:
+    named = {job.name: job.description for job in defs.resolve_all_job_defs()}
+    for name in ("load_day", "accept_held_day", "take_back_newest_day"):
+        assert named[name]
+
+
+def test_load_day_runs_all_that_a_day_is_made_of() -> None:
+    job = defs.resolve_job_def("load_day")
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == MADE
+
+
+@pytest.mark.parametrize(
+    ("env", "late"),
+    [
+        ({"AGENT_ROLES_AUTOMATION": "on"}, timedelta(hours=36)),
+        (
+            {"AGENT_ROLES_AUTOMATION": "on", "AGENT_ROLES_FRESH_HOURS": "0.001"},
+            timedelta(minutes=1),
+        ),
+        ({"AGENT_ROLES_AUTOMATION": "on", "AGENT_ROLES_FRESH_HOURS": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_the_landed_dump_is_late_only_where_days_run_by_themselves(
+    env: dict[str, str], late: timedelta | None
+) -> None:
+    policy = watched(landed_dump, Settings.from_env(env)).freshness_policy
+    expected = late and dg.FreshnessPolicy.time_window(warn_window=late, fail_window=2 * late)
+    assert policy == expected
