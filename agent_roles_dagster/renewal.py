@@ -54,7 +54,8 @@ def owed(
     beside: list[str] = []
     with as_far_as_possible(context, day, "what is shown of other days may be out of date"):
         others = rows_of_file(connection, "043_days_beside", sync_day=day)
-        beside = [other["sync_day"] for other in others if other["is_before"] or other["is_after"]]
+        # With those that wait to be applied, whose mapping is not reported.
+        beside = [other["sync_day"] for other in others]
         following = [other["sync_day"] for other in others if other["is_after"]]
         todo = [
             each
