@@ -182,7 +182,7 @@ def test_a_store_that_is_away_is_asked_again_and_the_dump_is_not_said_to_be_brok
     assert "landing.NotRead: day1: can't be read (EndpointConnectionError). Nothing was" in told
     assert leaks({"error": told}) == {}
     [notice] = what_went_wrong("day1", result.all_events)
-    assert notice.startswith("day1: ")
+    assert notice.startswith("ERROR day1: ")
     assert notice.endswith("read, materialise the day again.")
     assert notice.count("day1: can't be read") == notice.count("Nothing was changed") == 1
 
