@@ -66,6 +66,10 @@ def apply_day(
                 f"{sync_day} is not staged, so there is nothing to apply and the mapping is as"
                 " before; materialise stg_agent_roles for it first"
             )
+        wait = f"{sync_day}: waiting, since another run is changing the tables"
+        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        lock_tables(connection, on_wait=lambda: say(wait))
+        # From here on, no other day is going to be applied with these.
         pending = connection.execute(
             "SELECT sync_day FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
@@ -73,9 +77,6 @@ def apply_day(
         days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)
         for day in days:
             _require_sound(rows_of_file(connection, "011_require_sound", sync_day=day)[0], day)
-        wait = f"{sync_day}: waiting, since another run is changing the tables"
-        connection.execute("BEGIN")  # which the file's own COMMIT ends
-        lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
         filled = one(connection, "SELECT agent_role_fill_mapping()")
         counts = run_file(connection, "012_upsert_agent_roles")
