@@ -38,20 +38,6 @@ from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
 Refusal = Event | dg.AssetObservation
 GROUP = "agent_roles"
 OWNERS = ["team:access-reviews"]
-# Of a staged day, what its log record has as fields, for whoever reads logs by machine.
-_LOGGED = (
-    "sync_day",
-    "previous_day",
-    "raw_rows",
-    "valid_pairs",
-    "duplicates",
-    "invalid_rows",
-    "assigned",
-    "newly_assigned",
-    "removed",
-    "seconds",
-)
-
 _ID = ("agent_id", "BIGINT", "Agent ID"), ("role_id", "BIGINT", "Role ID")
 
 
@@ -274,7 +260,8 @@ def stage_agent_roles(
         f"{sync_day}: {staged.raw_rows:,} raw rows = {staged.valid_pairs:,} valid pairs"
         f" + {staged.duplicates:,} duplicate + {staged.invalid_rows:,} invalid;"
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}",
-        extra={name: getattr(staged, name) for name in _LOGGED},
+        extra={name: value for name, value in vars(staged).items() if name != "content"}
+        | {"newly_assigned": staged.newly_assigned},
     )
     is_applied_next = _is_selected(context, "agent_role_mapping")
     with connect(url) as connection:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from agent_roles_dagster.database import (
     Connection,
@@ -93,7 +95,8 @@ class LostRows(RuntimeError):
 class StagedDay:
     """What staging a day came to.
 
-    The counts are rows or distinct pairs, `content` is JSON, `seconds` are by phase.
+    The counts are rows or distinct pairs, `content` has the files and their counts, `seconds` are
+    by phase. Those that are columns of agent_role_sync_days go there under their names.
     """
 
     sync_day: str
@@ -101,7 +104,7 @@ class StagedDay:
     previous_assigned: int
     digest: str
     files: int
-    content: str
+    content: list[dict[str, Any]]
     observed_at: datetime
     records: int
     raw_rows: int
@@ -370,7 +373,7 @@ def _checked(
         previous_assigned=counts["in_previous"],
         digest=digest,
         files=len(files),
-        content=json.dumps(files),
+        content=files,
         observed_at=observed_at,
         records=sum(file["records"] for file in files),
         raw_rows=raw_rows,
@@ -419,29 +422,24 @@ def _publish(
     lock_tables(connection, on_wait=lambda: say(wait))
     use_load_tables(connection, target)
     connection.execute(
-        """
-        INSERT INTO agent_roles_load_day (
-            sync_day, day_no, next_day, next_day_no, is_first, digest, files, content, observed_at,
-            records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
-            loaded_at, run_id, accepted_reason, held_reason
-        ) VALUES (
-            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(is_first)s, %(digest)s,
-            %(files)s, %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
-            %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
-            %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
-        )
-        """,
-        {
-            **vars(staged),
-            "day_no": day_number(staged.sync_day),
-            "next_day": following,
-            "next_day_no": None if following is None else day_number(following),
-            "is_first": target.is_first,
-            "loaded_at": target.loaded_at,
-            "run_id": run_id,
-            "accepted_reason": accept_removals if reason else None,
-            "held_reason": None if held is None else str(held),
-        },
+        "INSERT INTO agent_roles_load_day"
+        " SELECT * FROM jsonb_populate_record(NULL::agent_roles_load_day, %s)",
+        (
+            Jsonb(
+                {
+                    **vars(staged),
+                    "day_no": day_number(staged.sync_day),
+                    "next_day": following,
+                    "next_day_no": None if following is None else day_number(following),
+                    "is_first": target.is_first,
+                    "loaded_at": target.loaded_at,
+                    "run_id": run_id,
+                    "accepted_reason": accept_removals if reason else None,
+                    "held_reason": None if held is None else str(held),
+                },
+                partial(json.dumps, default=str),
+            ),
+        ),
     )
     run_file(connection, "021_publish_errors")
     if held is None:
