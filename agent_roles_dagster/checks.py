@@ -13,6 +13,7 @@ import dagster as dg
 from agent_roles_dagster.database import Connection, connect, one, rows_of_file
 from agent_roles_dagster.guard import unusual
 from agent_roles_dagster.partitions import sync_day_partitions
+from agent_roles_dagster.progress import Progress, lasting
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.settings import Settings
@@ -95,9 +96,13 @@ def check_stg_agent_roles(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
     """One pass over the day's staged rows; a second one only to show offenders."""
-    with connect(agent_roles.database_url()) as connection:
+    with connect(agent_roles.database_url()) as connection, _told_of(context, "stg_agent_roles"):
         results = of_staging(connection, context.partition_key)
     yield from _told(context, results)
+
+
+def _told_of(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
+    return Progress(context.log.info, lasting(f"{context.partition_key}: checking {table}"))
 
 
 def _told(
@@ -238,7 +243,10 @@ def check_agent_role_pipeline_errors(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
     """Counts the day's errors by rule."""
-    with connect(agent_roles.database_url()) as connection:
+    with (
+        connect(agent_roles.database_url()) as connection,
+        _told_of(context, "agent_role_pipeline_errors"),
+    ):
         results = of_errors(connection, context.partition_key)
     yield from _told(context, results)
 
@@ -302,7 +310,7 @@ def check_agent_role_mapping(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[dg.AssetCheckResult]:
     """One pass over the mapping and the newest staged day."""
-    with connect(agent_roles.database_url()) as connection:
+    with connect(agent_roles.database_url()) as connection, _told_of(context, "agent_role_mapping"):
         results = [*of_mapping(connection), *of_times(connection, context.partition_key)]
     yield from _told(context, results)
 

@@ -14,6 +14,7 @@ from agent_roles_dagster.database import (
     rows_of_file,
     run_file,
 )
+from agent_roles_dagster.progress import Progress, writing
 from agent_roles_dagster.sync_days import day_number
 
 
@@ -44,6 +45,7 @@ def apply_day(
     keep_days: int = 0,
     landed: Sequence[str] = (),
     say: Callable[[str], None],
+    say_every: float | None = None,
 ) -> Applied:
     """Make the mapping follow the staged days, this one and any that was not applied yet.
 
@@ -51,12 +53,16 @@ def apply_day(
         keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
         landed: the days that landed; what those not yet staged are compared with stays.
         say: takes a line for the user.
+        say_every: seconds between lines about how far it is; None for the usual.
 
     Raises:
         NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
         psycopg.Error: the database; the mapping is as before.
     """
-    with connect(url) as connection:
+    with (
+        connect(url) as connection,
+        Progress(say, writing(url, f"{sync_day}: applying"), say_every),
+    ):
         if not one(
             connection,
             "SELECT staged_at IS NOT NULL AS x FROM agent_role_sync_days WHERE sync_day = %s",

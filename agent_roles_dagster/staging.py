@@ -49,6 +49,7 @@ from agent_roles_dagster.load import (
     removal_sample,
     use_load_tables,
 )
+from agent_roles_dagster.progress import Progress, lasting, loading, writing
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
 from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_roles
@@ -170,6 +171,11 @@ class _Neighbours:
         """Whether the day has neither an earlier version nor a pair of a day before it."""
         return self.old is None and (self.previous is None or not self.previous["assigned"])
 
+    def expected(self) -> int | None:
+        """About how many pairs are going to be loaded; None if nobody knows."""
+        is_new = self.old is None and self.previous is not None
+        return self.previous["assigned"] if is_new and self.previous else None
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -187,6 +193,7 @@ def stage_day(
     accept_removals: str | None,
     approver: str | None = None,
     say: Callable[[str], None],
+    say_every: float | None = None,
 ) -> StagedDay:
     """Stage the day that landed, and correct what the next staged day says about removals.
 
@@ -196,6 +203,7 @@ def stage_day(
         accept_removals: why the removals are right although the guard would hold the day.
         approver: who says so.
         say: takes a line for the user.
+        say_every: seconds between lines about how far it is; None for the usual.
 
     Raises:
         Unreadable: the day is no snapshot; no table was changed.
@@ -210,33 +218,40 @@ def stage_day(
     marks = [time.monotonic()]
     target = None
     try:
-        with connect(url) as connection:
-            wait = f"{sync_day}: waiting, since another run is staging a day"
-            with staging_turn(connection, on_wait=lambda: say(wait)):
+        wait = f"{sync_day}: waiting, since another run is staging a day"
+        with (
+            connect(url) as connection,
+            Progress(say, lasting(f"{sync_day}: waiting for its turn"), say_every) as progress,
+            staging_turn(connection, on_wait=lambda: say(wait)),
+        ):
+            marks.append(time.monotonic())
+            dump = find_dump(settings.landing, sync_day)
+            neighbours = _neighbours(connection, sync_day)
+            neighbours.require_kept(sync_day)
+            now = datetime.now(UTC).replace(tzinfo=None)
+            schema, token = days_schema(connection), uuid.uuid4().hex[:12]
+            target = Load(url, schema, token, sync_day, now, neighbours.is_first())
+            create_load_tables(target)
+            progress.begin(lasting(f"{sync_day}: starting the engine"))
+            with engine() as started:
                 marks.append(time.monotonic())
-                dump = find_dump(settings.landing, sync_day)
-                neighbours = _neighbours(connection, sync_day)
-                neighbours.require_kept(sync_day)
-                now = datetime.now(UTC).replace(tzinfo=None)
-                schema, token = days_schema(connection), uuid.uuid4().hex[:12]
-                target = Load(url, schema, token, sync_day, now, neighbours.is_first())
-                create_load_tables(target)
-                with engine() as started:
-                    marks.append(time.monotonic())
-                    _load(started, connection, dump, neighbours, target, settings.connections)
-                marks.append(time.monotonic())
-                staged = _checked(connection, dump, neighbours, target, sealed)
-                held = _publish(
-                    settings,
-                    connection,
-                    staged,
-                    neighbours,
-                    target,
-                    run_id,
-                    accept_removals,
-                    approver,
-                    say,
-                )
+                rows = target.table("rows").as_string(connection)
+                progress.begin(loading(url, sync_day, rows, neighbours.expected()))
+                _load(started, connection, dump, neighbours, target, settings.connections)
+            marks.append(time.monotonic())
+            progress.begin(writing(url, f"{sync_day}: publishing"))
+            staged = _checked(connection, dump, neighbours, target, sealed)
+            held = _publish(
+                settings,
+                connection,
+                staged,
+                neighbours,
+                target,
+                run_id,
+                accept_removals,
+                approver,
+                say,
+            )
     except BaseException:
         # If it can't be done now, the next run does it. Not before the transaction has ended, which
         # has looked into them.
