@@ -186,8 +186,8 @@ WHERE
             )
     );
 
--- The day's record, unless it says the same already. Counts differ, too, where somebody changed them
--- or rows are judged anew.
+-- The day's record, unless it says the same already. Counts differ, too, where somebody changed
+-- them, or rows are judged anew.
 DO $$
 DECLARE
     day agent_roles_load_day%ROWTYPE;
