@@ -1,5 +1,6 @@
 """Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
 
+import gc
 import json
 import time
 import uuid
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -233,6 +234,7 @@ def stage_day(
             target = Load(url, schema, token, sync_day, now, neighbours.is_first())
             create_load_tables(target)
             progress.begin(lasting(f"{sync_day}: starting the engine"))
+            _spare_the_collector()
             with engine() as started:
                 marks.append(time.monotonic())
                 rows = target.table("rows").as_string(connection)
@@ -263,6 +265,15 @@ def stage_day(
         raise held
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
+
+
+@cache
+def _spare_the_collector() -> None:
+    """Have Python's garbage collector pass over what was imported: parsing calls it all the time.
+
+    Once in a process, as what is garbage by then stays, too.
+    """
+    gc.freeze()
 
 
 def record_unreadable(url: str, sync_day: str, run_id: str, reason: str) -> None:

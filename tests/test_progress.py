@@ -151,11 +151,25 @@ def test_a_run_says_what_it_does_from_its_beginning_to_its_end(
     settings, heard = Settings.from_env(), Heard()
     url = with_bulk(pipeline.database, bulk)
 
+    def hold(table: str) -> None:
+        with psycopg.connect(pipeline.database) as other:
+            other.execute(f"LOCK TABLE public_days.{table} IN SHARE MODE".encode())
+            has_lock.set()
+            heard.wait_for(r"day1: (reading and comparing, \d+ s so far|read .* a second)")
+
+    has_lock = threading.Event()
+
     @contextmanager
     def engine() -> Iterator[Engine]:
         heard.wait_for(r"day1: starting the engine, \d+ s so far")
+        query = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'agent_roles_load_rows_%'"
+        [(table,)] = pipeline.rows(query)
+        holding = threading.Thread(target=hold, args=(table,))
+        holding.start()
+        assert has_lock.wait(30)
         with started(spark_resource(settings), settings) as running:
             yield running
+        holding.join()
 
     read = rows_read()
     staged = stage_day(
@@ -164,7 +178,6 @@ def test_a_run_says_what_it_does_from_its_beginning_to_its_end(
     )  # fmt: skip
     # Each file has a row that says that it was read.
     assert rows_read() - read == staged.raw_rows + staged.files
-    assert heard.match(r"day1: reading and comparing, \d+ s so far")
     with psycopg.connect(pipeline.database) as other:
         other.execute("SELECT FROM agent_role_sync_days FOR UPDATE")
         run = threading.Thread(
