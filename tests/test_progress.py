@@ -137,7 +137,7 @@ def test_the_index_that_is_being_built_is_named(pipeline: Pipeline) -> None:
         build.start()
         with Progress(heard, describe, SOON):
             heard.wait_for(
-                r"day1: publishing, 0 s so far: building index: scanning table of"
+                r"day1: publishing, \d+ s so far: building index: scanning table of"
                 r" agent_role_changes, \d+ %"
             )
     build.join()
@@ -201,8 +201,8 @@ def test_what_a_step_says_is_in_the_page_of_its_run(
     page = pipeline.instance.all_logs(result.run_id)
     lines = {entry.user_message for entry in page if not entry.is_dagster_event}
     for part in (
-        "reading and comparing",
+        "starting the engine",
         "checking stg_agent_roles",
         "checking agent_role_mapping",
     ):
-        assert any(line.startswith(f"day1: {part}, 0 s so far") for line in lines), part
+        assert any(line.startswith(f"day1: {part}, ") for line in lines), part
