@@ -44,20 +44,6 @@ Refusal = Event | dg.AssetObservation
 GROUP = "agent_roles"
 _LISTED = 50
 OWNERS = ["team:access-reviews"]
-# Of a staged day, what its log record has as fields, for whoever reads logs by machine.
-_LOGGED = (
-    "sync_day",
-    "previous_day",
-    "raw_rows",
-    "valid_pairs",
-    "duplicates",
-    "invalid_rows",
-    "assigned",
-    "newly_assigned",
-    "removed",
-    "seconds",
-)
-
 _ID = (
     ("agent_id", "BIGINT", "The agent, by the help desk's own number"),
     ("role_id", "BIGINT", "The role, by the help desk's own number"),
@@ -358,7 +344,8 @@ def stage_and_report(
         f"{sync_day}: {staged.raw_rows:,} raw rows = {staged.valid_pairs:,} valid pairs"
         f" + {staged.duplicates:,} duplicate + {staged.invalid_rows:,} invalid;"
         f" {staged.assigned:,} assigned, {staged.removed:,} removed{versus}",
-        extra={name: getattr(staged, name) for name in _LOGGED},
+        extra={name: value for name, value in vars(staged).items() if name != "content"}
+        | {"newly_assigned": staged.newly_assigned},
     )
     spent = ", ".join(f"{phase} {seconds} s" for phase, seconds in staged.seconds.items())
     with connect(url) as connection:

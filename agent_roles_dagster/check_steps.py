@@ -11,6 +11,7 @@ from agent_roles_dagster import checks, outcome
 from agent_roles_dagster.check_results import passing_again, unreached, with_unreached
 from agent_roles_dagster.checks import MAPPING
 from agent_roles_dagster.database import connect
+from agent_roles_dagster.progress import Progress, lasting
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 
@@ -24,7 +25,7 @@ def check_stg_agent_roles(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[Result]:
     """One pass over the day's staged rows; a second one only to show offenders."""
-    with connect(agent_roles.database_url()) as connection:
+    with connect(agent_roles.database_url()) as connection, _telling(context, "stg_agent_roles"):
         results = checks.of_staging(connection, context.partition_key)
     yield from _told(context, results)
     if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
@@ -38,7 +39,10 @@ def check_agent_role_pipeline_errors(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[Result]:
     """Counts the day's errors by rule."""
-    with connect(agent_roles.database_url()) as connection:
+    with (
+        connect(agent_roles.database_url()) as connection,
+        _telling(context, "agent_role_pipeline_errors"),
+    ):
         results = checks.of_errors(connection, context.partition_key)
     yield from _told(context, results)
 
@@ -50,13 +54,18 @@ def check_agent_role_mapping(
 ) -> Iterator[Result]:
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
-        whole = checks.of_mapping(connection)
-        results = [*whole, *checks.of_times(connection, context.partition_key)]
+        with _telling(context, "agent_role_mapping"):
+            whole = checks.of_mapping(connection)
+            results = [*whole, *checks.of_times(connection, context.partition_key)]
         yield from _told(context, results)
         yield from passing_again(context.op_execution_context, whole)
         # The last step of a run of all assets, so this is the last line that it says.
         failed = outcome.failed_checks(context.instance, context.run.run_id)
         context.log.info(outcome.staged(connection, context.partition_key, failed))
+
+
+def _telling(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
+    return Progress(context.log.info, lasting(f"{context.partition_key}: checking {table}"))
 
 
 def _told(

@@ -18,7 +18,7 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 _HERE = Path(__file__).parent
 # Of sql/010_schema.sql, which says it, too. It rises with each change that the code needs.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Who owns the days where sql/015_roles.sql was run.
 _RUNNER = "agent_roles_runner"
 # As the SQL files have it, which take the locks themselves when they run with psql.

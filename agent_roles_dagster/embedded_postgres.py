@@ -54,7 +54,8 @@ _INITDB = (
     "--no-instructions",
     # For bulk loads, durability kept. In postgresql.conf, so that they can be tuned there. At this
     # level, which is for servers without replicas, an index that is built is written to its file,
-    # and not to the log as well.
+    # and not to the log as well. The log is not compressed: this build knows pglz only, by which a
+    # day writes half as much and takes a quarter more of the server's CPU.
     "--set=wal_level=minimal",
     "--set=max_wal_senders=0",
     "--set=max_wal_size=4GB",

@@ -95,7 +95,7 @@ def create_load_tables(load: Load) -> None:
         )
         _drop(connection, [sql.Identifier(load.schema, row["relname"]) for row in left])
         with connection.transaction():
-            _search(connection, load.schema)
+            _search(connection, load.schema, _main(connection))
             run_file(connection, "020_create_load_tables")
             _rename(connection, load, away=True)
 
@@ -121,9 +121,13 @@ def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
 def use_load_tables(connection: Connection, load: Load) -> None:
     """Give this run's tables the names that the publishing SQL files know, in its transaction."""
     connection.execute(_lock(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
-    main = one(connection, "SELECT current_schema() AS name")
-    _search(connection, load.schema, main)
+    _search(connection, load.schema, _main(connection))
     _rename(connection, load, away=False)
+
+
+def _main(connection: Connection) -> str:
+    """The schema of the tables that are no run's own."""
+    return str(one(connection, "SELECT current_schema() AS name"))
 
 
 def _search(connection: Connection, *schemas: str) -> None:

@@ -14,6 +14,7 @@ from agent_roles_dagster.database import (
     rows_of_file,
     run_file,
 )
+from agent_roles_dagster.progress import Progress, writing
 from agent_roles_dagster.sync_days import day_number
 
 
@@ -48,6 +49,7 @@ def apply_day(
     keep_days: int = 0,
     landed: Sequence[str] = (),
     say: Callable[[str], None],
+    say_every: float | None = None,
 ) -> Applied:
     """Make the mapping follow the staged days, this one and any that was not applied yet.
 
@@ -55,12 +57,16 @@ def apply_day(
         keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
         landed: the days that landed; what those not yet staged are compared with stays.
         say: takes a line for the user.
+        say_every: seconds between lines about how far it is; None for the usual.
 
     Raises:
         NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
         psycopg.Error: the database; the mapping is as before.
     """
-    with connect(url) as connection:
+    with (
+        connect(url) as connection,
+        Progress(say, writing(url, f"{sync_day}: applying"), say_every),
+    ):
         if not one(
             connection,
             "SELECT staged_at IS NOT NULL AS x FROM agent_role_sync_days WHERE sync_day = %s",
@@ -70,6 +76,10 @@ def apply_day(
                 f"{sync_day} is not staged, so there is nothing to apply and the mapping is as"
                 " before; materialise stg_agent_roles for it first"
             )
+        wait = f"{sync_day}: waiting, since another run is changing the tables"
+        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        lock_tables(connection, on_wait=lambda: say(wait))
+        # From here on, no other day is going to be applied with these.
         pending = connection.execute(
             "SELECT sync_day FROM agent_role_sync_days"
             " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
@@ -77,9 +87,6 @@ def apply_day(
         days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)
         for day in days:
             _require_sound(rows_of_file(connection, "011_require_sound", sync_day=day)[0], day)
-        wait = f"{sync_day}: waiting, since another run is changing the tables"
-        connection.execute("BEGIN")  # which the file's own COMMIT ends
-        lock_tables(connection, on_wait=lambda: say(wait))
         connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
         filled = one(connection, "SELECT agent_role_fill_mapping()")
         counts = run_file(connection, "012_upsert_agent_roles")

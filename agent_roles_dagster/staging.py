@@ -1,5 +1,6 @@
 """Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
 
+import gc
 import json
 import time
 import uuid
@@ -7,11 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from agent_roles_dagster.database import (
     Connection,
@@ -47,6 +50,7 @@ from agent_roles_dagster.load import (
     removal_sample,
     use_load_tables,
 )
+from agent_roles_dagster.progress import Progress, lasting, loading, writing
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
 from agent_roles_dagster.transform import Seen, read_roles_raw, transform_agent_roles
@@ -93,7 +97,8 @@ class LostRows(RuntimeError):
 class StagedDay:
     """What staging a day came to.
 
-    The counts are rows or distinct pairs, `content` is JSON, `seconds` are by phase.
+    The counts are rows or distinct pairs, `content` has the files and their counts, `seconds` are
+    by phase. Those that are columns of agent_role_sync_days go there under their names.
     """
 
     sync_day: str
@@ -101,7 +106,7 @@ class StagedDay:
     previous_assigned: int
     digest: str
     files: int
-    content: str
+    content: list[dict[str, Any]]
     observed_at: datetime
     records: int
     raw_rows: int
@@ -167,6 +172,11 @@ class _Neighbours:
         """Whether the day has neither an earlier version nor a pair of a day before it."""
         return self.old is None and (self.previous is None or not self.previous["assigned"])
 
+    def expected(self) -> int | None:
+        """About how many pairs are going to be loaded; None if nobody knows."""
+        is_new = self.old is None and self.previous is not None
+        return self.previous["assigned"] if is_new and self.previous else None
+
     def rows(self) -> int:
         """How many rows these days have staged."""
         days = (self.previous, self.old, self.next)
@@ -184,6 +194,7 @@ def stage_day(
     accept_removals: str | None,
     approver: str | None = None,
     say: Callable[[str], None],
+    say_every: float | None = None,
 ) -> StagedDay:
     """Stage the day that landed, and correct what the next staged day says about removals.
 
@@ -193,6 +204,7 @@ def stage_day(
         accept_removals: why the removals are right although the guard would hold the day.
         approver: who says so.
         say: takes a line for the user.
+        say_every: seconds between lines about how far it is; None for the usual.
 
     Raises:
         Unreadable: the day is no snapshot; no table was changed.
@@ -207,33 +219,41 @@ def stage_day(
     marks = [time.monotonic()]
     target = None
     try:
-        with connect(url) as connection:
-            wait = f"{sync_day}: waiting, since another run is staging a day"
-            with staging_turn(connection, on_wait=lambda: say(wait)):
+        wait = f"{sync_day}: waiting, since another run is staging a day"
+        with (
+            connect(url) as connection,
+            Progress(say, lasting(f"{sync_day}: waiting for its turn"), say_every) as progress,
+            staging_turn(connection, on_wait=lambda: say(wait)),
+        ):
+            marks.append(time.monotonic())
+            dump = find_dump(settings.landing, sync_day)
+            neighbours = _neighbours(connection, sync_day)
+            neighbours.require_kept(sync_day)
+            now = datetime.now(UTC).replace(tzinfo=None)
+            schema, token = days_schema(connection), uuid.uuid4().hex[:12]
+            target = Load(url, schema, token, sync_day, now, neighbours.is_first())
+            create_load_tables(target)
+            progress.begin(lasting(f"{sync_day}: starting the engine"))
+            _spare_the_collector()
+            with engine() as started:
                 marks.append(time.monotonic())
-                dump = find_dump(settings.landing, sync_day)
-                neighbours = _neighbours(connection, sync_day)
-                neighbours.require_kept(sync_day)
-                now = datetime.now(UTC).replace(tzinfo=None)
-                schema, token = days_schema(connection), uuid.uuid4().hex[:12]
-                target = Load(url, schema, token, sync_day, now, neighbours.is_first())
-                create_load_tables(target)
-                with engine() as started:
-                    marks.append(time.monotonic())
-                    _load(started, connection, dump, neighbours, target, settings.connections)
-                marks.append(time.monotonic())
-                staged = _checked(connection, dump, neighbours, target, sealed)
-                held = _publish(
-                    settings,
-                    connection,
-                    staged,
-                    neighbours,
-                    target,
-                    run_id,
-                    accept_removals,
-                    approver,
-                    say,
-                )
+                rows = target.table("rows").as_string(connection)
+                progress.begin(loading(url, sync_day, rows, neighbours.expected()))
+                _load(started, connection, dump, neighbours, target, settings.connections)
+            marks.append(time.monotonic())
+            progress.begin(writing(url, f"{sync_day}: publishing"))
+            staged = _checked(connection, dump, neighbours, target, sealed)
+            held = _publish(
+                settings,
+                connection,
+                staged,
+                neighbours,
+                target,
+                run_id,
+                accept_removals,
+                approver,
+                say,
+            )
     except BaseException:
         # If it can't be done now, the next run does it. Not before the transaction has ended, which
         # has looked into them.
@@ -245,6 +265,15 @@ def stage_day(
         raise held
     marks.append(time.monotonic())
     return replace(staged, seconds=_seconds(sync_day, marks, say))
+
+
+@cache
+def _spare_the_collector() -> None:
+    """Have Python's garbage collector pass over what was imported: parsing calls it all the time.
+
+    Once in a process, as what is garbage by then stays, too.
+    """
+    gc.freeze()
 
 
 def record_unreadable(url: str, sync_day: str, run_id: str, reason: str) -> None:
@@ -370,7 +399,7 @@ def _checked(
         previous_assigned=counts["in_previous"],
         digest=digest,
         files=len(files),
-        content=json.dumps(files),
+        content=files,
         observed_at=observed_at,
         records=sum(file["records"] for file in files),
         raw_rows=raw_rows,
@@ -419,29 +448,24 @@ def _publish(
     lock_tables(connection, on_wait=lambda: say(wait))
     use_load_tables(connection, target)
     connection.execute(
-        """
-        INSERT INTO agent_roles_load_day (
-            sync_day, day_no, next_day, next_day_no, is_first, digest, files, content, observed_at,
-            records, raw_rows, valid_pairs, duplicates, invalid_rows, assigned, removed,
-            loaded_at, run_id, accepted_reason, held_reason
-        ) VALUES (
-            %(sync_day)s, %(day_no)s, %(next_day)s, %(next_day_no)s, %(is_first)s, %(digest)s,
-            %(files)s, %(content)s, %(observed_at)s, %(records)s, %(raw_rows)s, %(valid_pairs)s,
-            %(duplicates)s, %(invalid_rows)s, %(assigned)s, %(removed)s,
-            %(loaded_at)s, %(run_id)s, %(accepted_reason)s, %(held_reason)s
-        )
-        """,
-        {
-            **vars(staged),
-            "day_no": day_number(staged.sync_day),
-            "next_day": following,
-            "next_day_no": None if following is None else day_number(following),
-            "is_first": target.is_first,
-            "loaded_at": target.loaded_at,
-            "run_id": run_id,
-            "accepted_reason": accept_removals if reason else None,
-            "held_reason": None if held is None else str(held),
-        },
+        "INSERT INTO agent_roles_load_day"
+        " SELECT * FROM jsonb_populate_record(NULL::agent_roles_load_day, %s)",
+        (
+            Jsonb(
+                {
+                    **vars(staged),
+                    "day_no": day_number(staged.sync_day),
+                    "next_day": following,
+                    "next_day_no": None if following is None else day_number(following),
+                    "is_first": target.is_first,
+                    "loaded_at": target.loaded_at,
+                    "run_id": run_id,
+                    "accepted_reason": accept_removals if reason else None,
+                    "held_reason": None if held is None else str(held),
+                },
+                partial(json.dumps, default=str),
+            ),
+        ),
     )
     run_file(connection, "021_publish_errors")
     if held is None:

@@ -15,6 +15,8 @@ from agent_roles_dagster.arrow_postgres import cancel_all
 
 Batches = Iterator[pa.RecordBatch]
 _stopping = threading.Event()
+_counting = threading.Lock()
+_rows_read = 0
 
 
 class Stopped(Exception):
@@ -52,6 +54,18 @@ def stop_tasks() -> None:
 def let_tasks_run() -> None:
     """The opposite, before the first task of a run."""
     _stopping.clear()
+
+
+def add_rows_read(count: int) -> None:
+    """Count raw rows that a task has read."""
+    global _rows_read
+    with _counting:
+        _rows_read += count
+
+
+def rows_read() -> int:
+    """How many raw rows this process's tasks have read so far: none where others run them."""
+    return _rows_read
 
 
 def _until_stopped(batches: Batches) -> Batches:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from agent_roles_dagster.dump import RAW_ROWS, read_file
 from agent_roles_dagster.landing import DumpFile
-from agent_roles_dagster.tasks import Batches, map_in_arrow
+from agent_roles_dagster.tasks import Batches, add_rows_read, map_in_arrow
 from agent_roles_dagster.validation import ASSIGNED, id_value, message, status_value
 
 SNAPSHOT_SCHEMA = pa.schema(
@@ -87,7 +87,9 @@ def read_roles_raw(
         for batch in batches:
             for group in batch.column(0).to_pylist():
                 for file in groups[group]:
-                    yield from read_file(sync_day, file)
+                    for rows in read_file(sync_day, file):
+                        add_rows_read(len(rows))
+                        yield rows
 
     return map_in_arrow(spark.range(0, len(groups), 1, len(groups)), read, RAW_ROWS)
 

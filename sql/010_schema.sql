@@ -1,6 +1,7 @@
 -- All tables, views and functions, in the first schema of the search_path, and the schema beside it
 -- where the days are. Safe to run again, from several processes at once, and on the tables of any
--- earlier version, which it brings up to date.
+-- earlier version, which it brings up to date. It waits for runs that stage or apply a day, and
+-- where the tables are of this version already, for no reader.
 -- An administrator may run it where others could make functions and operators: hence pg_catalog
 -- before each function, and operators only on the types that they are made for.
 -- First take away the right to create objects here. What was made earlier is looked for below.
@@ -122,7 +123,7 @@ BEGIN
             AND known.relkind = 'r'
     ) THEN
         SELECT known.version INTO version FROM agent_role_schema_version AS known;
-        IF version > 3 THEN
+        IF version > 4 THEN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
@@ -138,6 +139,19 @@ BEGIN
         RAISE EXCEPTION 'a run of the earlier version is staging a day. No table was changed. '
             'Let it end, end all services of that version, and run again';
     END IF;
+    -- In the order in which runs take them, so that neither has what the other one waits for. In
+    -- the first version, the second was a view.
+    IF pg_catalog.to_regclass('agent_role_turn') IS NOT NULL THEN
+        LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_class AS known
+        WHERE
+            known.oid = pg_catalog.to_regclass('agent_role_pending')::OID
+            AND known.relkind = 'r'
+    ) THEN
+        LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
     IF pg_catalog.to_regnamespace(pg_catalog.quote_ident(days)) IS NULL THEN
         EXECUTE pg_catalog.format('CREATE SCHEMA %I', days);
     END IF;
@@ -147,9 +161,18 @@ BEGIN
     );
 END $$;
 
--- What is not as it is below in the tables of earlier versions.
+-- As database.SCHEMA_VERSION has it. It rises with each change that the code needs.
+CREATE TABLE IF NOT EXISTS agent_role_schema_version (
+    version INTEGER PRIMARY KEY
+);
+
+-- What is not as it is below in the tables of earlier versions. To alter a table takes a lock that
+-- readers wait for, also where there is nothing to alter.
 DO $$
 BEGIN
+    IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4) THEN
+        RETURN;
+    END IF;
     -- The first one counted publications.
     IF pg_catalog.to_regclass('agent_role_revision') IS NOT NULL THEN
         ALTER VIEW agent_role_pending RENAME TO agent_role_pending_before;
@@ -332,6 +355,37 @@ COMMENT ON TABLE agent_role_pending IS
 'single pairs of other days, or whose change was taken back. One may stand here twice. Whoever '
 'publishes a day or applies it locks this table first, so that they take turns.';
 
+CREATE OR REPLACE FUNCTION agent_role_require_followed() RETURNS TRIGGER
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF pg_catalog.current_setting('agent_roles.days_are_followed', TRUE) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION 'an earlier 012_upsert_agent_roles.sql can''t follow the days that are '
+            'pending, so the mapping is as before'
+        USING HINT = 'Run the file that came with the 010_schema.sql of these tables.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+COMMENT ON FUNCTION agent_role_require_followed IS
+'Lets nobody empty agent_role_pending who does not say that the days in it were followed: not a '
+'copy of 012_upsert_agent_roles.sql from when it had pairs only.';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger AS known
+        WHERE
+            known.tgrelid = 'agent_role_pending'::REGCLASS::OID
+            AND known.tgname = 'agent_role_require_followed'
+    ) THEN
+        CREATE TRIGGER agent_role_require_followed
+        BEFORE DELETE OR TRUNCATE ON agent_role_pending
+        FOR EACH STATEMENT EXECUTE FUNCTION agent_role_require_followed();
+    END IF;
+END $$;
+
 CREATE TABLE IF NOT EXISTS agent_role_turn (
     nothing TEXT
 );
@@ -401,51 +455,70 @@ COMMENT ON FUNCTION agent_role_pair_hash IS
 'A hash of a pair, null where an id is. PostgreSQL folds the halves of a BIGINT into one another '
 'before it hashes them: hence the upper one apart.';
 
-CREATE OR REPLACE VIEW agent_role_history AS
-SELECT
-    change.agent_id,
-    change.role_id,
-    began.sync_day AS assigned_on,
-    began.observed_at AS assigned_at,
-    ended.sync_day AS removed_on,
-    ended.observed_at AS removed_at
-FROM (
+-- To replace a view takes such a lock, too.
+DO $$
+BEGIN
+    IF
+        pg_catalog.to_regclass('agent_role_history') IS NOT NULL
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4)
+    THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE VIEW agent_role_history AS
     SELECT
-        agent_id,
-        role_id,
-        day_no,
-        change,
-        pg_catalog.lead(day_no) OVER (PARTITION BY agent_id, role_id ORDER BY day_no) AS end_no
-    FROM agent_role_changes
-) AS change
-INNER JOIN agent_role_sync_days AS began ON change.day_no = began.day_no
-LEFT JOIN agent_role_sync_days AS ended ON change.end_no = ended.day_no
-WHERE change.change = 'assigned';
+        change.agent_id,
+        change.role_id,
+        began.sync_day AS assigned_on,
+        began.observed_at AS assigned_at,
+        ended.sync_day AS removed_on,
+        ended.observed_at AS removed_at
+    FROM (
+        SELECT
+            agent_id,
+            role_id,
+            day_no,
+            change,
+            pg_catalog.lead(day_no) OVER (PARTITION BY agent_id, role_id ORDER BY day_no) AS end_no
+        FROM agent_role_changes
+    ) AS change
+    INNER JOIN agent_role_sync_days AS began ON change.day_no = began.day_no
+    LEFT JOIN agent_role_sync_days AS ended ON change.end_no = ended.day_no
+    WHERE change.change = 'assigned';
+END $$;
 
 COMMENT ON VIEW agent_role_history IS
 'Every assignment over the staged days: the days on which it began and ended, and when the source '
 'was read on those days. An assignment that holds has no end.';
 
-CREATE OR REPLACE VIEW agent_role_pending_pairs AS
-SELECT
-    agent_id,
-    role_id
-FROM agent_role_pending
-WHERE day_no IS NULL
-UNION
-SELECT
-    change.agent_id,
-    change.role_id
-FROM agent_role_pending AS pending
--- Day by day, each by the index, instead of all changes to pick some from.
-CROSS JOIN LATERAL (
+DO $$
+BEGIN
+    IF
+        pg_catalog.to_regclass('agent_role_pending_pairs') IS NOT NULL
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4)
+    THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE VIEW agent_role_pending_pairs AS
     SELECT
-        known.agent_id,
-        known.role_id
-    FROM agent_role_changes AS known
-    WHERE known.day_no = pending.day_no
-    OFFSET 0 -- noqa: AM09
-) AS change;
+        agent_id,
+        role_id
+    FROM agent_role_pending
+    WHERE day_no IS NULL
+    UNION
+    SELECT
+        change.agent_id,
+        change.role_id
+    FROM agent_role_pending AS pending
+    -- Day by day, each by the index, instead of all changes to pick some from.
+    CROSS JOIN LATERAL (
+        SELECT
+            known.agent_id,
+            known.role_id
+        FROM agent_role_changes AS known
+        WHERE known.day_no = pending.day_no
+        OFFSET 0
+    ) AS change;
+END $$;
 
 COMMENT ON VIEW agent_role_pending_pairs IS
 'The pairs that agent_role_pending stands for, each once.';
@@ -654,6 +727,7 @@ BEGIN
     GET DIAGNOSTICS written = ROW_COUNT;
     ALTER TABLE agent_role_mapping
     ADD CONSTRAINT agent_role_mapping_pkey PRIMARY KEY (agent_id, role_id);
+    PERFORM pg_catalog.set_config('agent_roles.days_are_followed', 'on', TRUE);
     DELETE FROM agent_role_pending;
     RETURN written;
 END $$;
@@ -665,18 +739,14 @@ COMMENT ON FUNCTION agent_role_fill_mapping IS
 REVOKE EXECUTE ON FUNCTION agent_role_drop_change_indexes FROM public;
 REVOKE EXECUTE ON FUNCTION agent_role_build_change_indexes FROM public;
 REVOKE EXECUTE ON FUNCTION agent_role_fill_mapping FROM public;
-
--- As database.SCHEMA_VERSION has it. It rises with each change that the code needs.
-CREATE TABLE IF NOT EXISTS agent_role_schema_version (
-    version INTEGER PRIMARY KEY
-);
+REVOKE EXECUTE ON FUNCTION agent_role_require_followed FROM public;
 
 COMMENT ON TABLE agent_role_schema_version IS
 'One row: the version of 010_schema.sql that made these tables.';
 
 DELETE FROM agent_role_schema_version
-WHERE version <> 3;
+WHERE version <> 4;
 
-INSERT INTO agent_role_schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO agent_role_schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
 
 COMMIT;

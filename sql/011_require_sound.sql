@@ -12,12 +12,13 @@ SELECT
 FROM (
     SELECT
         count(*) AS all_rows,
-        count(*) FILTER (WHERE agent_id IS NULL) AS null_agent_ids,
-        count(*) FILTER (WHERE role_id IS NULL) AS null_role_ids,
-        count(*) FILTER (WHERE status IS NULL) AS null_statuses,
+        count(*) - count(agent_id) AS null_agent_ids,
+        count(*) - count(role_id) AS null_role_ids,
+        count(*) - count(status) AS null_statuses,
         count(*) FILTER (WHERE status NOT IN ('assigned', 'removed')) AS other_statuses
     FROM stg_agent_roles
-    WHERE sync_day = current_setting('agent_roles.sync_day')
+    -- In a query of its own, which is asked once; as it stands, it would be with every row.
+    WHERE sync_day = (SELECT current_setting('agent_roles.sync_day'))
 ) AS staged
 CROSS JOIN agent_role_sync_days AS day
 WHERE day.sync_day = current_setting('agent_roles.sync_day');

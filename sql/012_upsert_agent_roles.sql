@@ -1,9 +1,12 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
 BEGIN;
 
-SELECT pg_catalog.set_config(
-    'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
-);
+SELECT
+    pg_catalog.set_config(
+        'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+    ),
+    -- What agent_role_pending asks whoever empties it.
+    pg_catalog.set_config('agent_roles.days_are_followed', 'on', TRUE);
 
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 

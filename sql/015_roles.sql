@@ -11,8 +11,12 @@ SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );
 
--- As 010 does.
+-- As 010 does, and in the order in which runs take them.
 LOCK TABLE agent_role_schema_version IN SHARE ROW EXCLUSIVE MODE;
+
+LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
+
+LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 DO $$
 DECLARE
@@ -87,34 +91,49 @@ BEGIN
     EXECUTE pg_catalog.format(
         'GRANT CREATE ON SCHEMA %I TO agent_roles_runner', pg_catalog.current_schema()
     );
+    -- Only where another one is: readers wait for the lock that this takes.
     FOR part IN
-        SELECT 'stg_agent_roles'::REGCLASS::OID
-        UNION ALL
-        SELECT known.inhrelid FROM pg_catalog.pg_inherits AS known
-        WHERE known.inhparent = 'stg_agent_roles'::REGCLASS::OID
-        UNION ALL
         SELECT known.oid FROM pg_catalog.pg_class AS known
+        LEFT JOIN pg_catalog.pg_inherits AS parent ON known.oid = parent.inhrelid
         WHERE
-            known.relnamespace = pg_catalog.to_regnamespace(pg_catalog.quote_ident(days))::OID
-            AND known.relkind = 'r'
-            AND known.relname ~ '^agent_roles_load_(rows|delta|errors|notes|claims|day)_[0-9a-f]{12}$'
+            known.relowner <> pg_catalog.to_regrole('agent_roles_runner')::OID
+            AND (
+                'stg_agent_roles'::REGCLASS::OID IN (known.oid, parent.inhparent)
+                OR (
+                    known.relnamespace
+                    = pg_catalog.to_regnamespace(pg_catalog.quote_ident(days))::OID
+                    AND known.relkind = 'r'
+                    AND known.relname
+                    ~ '^agent_roles_load_(rows|delta|errors|notes|claims|day)_[0-9a-f]{12}$'
+                )
+            )
     LOOP
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO agent_roles_runner', part);
     END LOOP;
     EXECUTE pg_catalog.format(
         'REVOKE CREATE ON SCHEMA %I FROM agent_roles_runner', pg_catalog.current_schema()
     );
+    FOR part IN
+        SELECT known.oid FROM pg_catalog.pg_class AS known
+        WHERE
+            known.relowner <> pg_catalog.to_regrole('agent_roles_owner')::OID
+            AND known.oid IN (
+                'agent_role_pipeline_errors'::REGCLASS::OID,
+                'agent_role_mapping'::REGCLASS::OID,
+                'agent_role_sync_days'::REGCLASS::OID,
+                'agent_role_changes'::REGCLASS::OID,
+                'agent_role_pending'::REGCLASS::OID,
+                'agent_role_turn'::REGCLASS::OID,
+                'agent_role_schema_version'::REGCLASS::OID,
+                'agent_role_history'::REGCLASS::OID,
+                'agent_role_pending_pairs'::REGCLASS::OID
+            )
+    LOOP
+        -- Of a view, too.
+        EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO agent_roles_owner', part);
+    END LOOP;
 END $$;
 
-ALTER TABLE agent_role_pipeline_errors OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_mapping OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_sync_days OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_changes OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_pending OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_turn OWNER TO agent_roles_owner;
-ALTER TABLE agent_role_schema_version OWNER TO agent_roles_owner;
-ALTER VIEW agent_role_history OWNER TO agent_roles_owner;
-ALTER VIEW agent_role_pending_pairs OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_pair_hash OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_partition OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
@@ -124,5 +143,6 @@ ALTER FUNCTION agent_role_is_bulk OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_drop_change_indexes OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_build_change_indexes OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_fill_mapping OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_require_followed OWNER TO agent_roles_owner;
 
 COMMIT;

@@ -38,25 +38,12 @@ CREATE UNLOGGED TABLE agent_roles_load_claims (
     counts TEXT
 );
 
+-- What the day's record is to say: a row, of which null says nothing.
 CREATE UNLOGGED TABLE agent_roles_load_day (
-    sync_day TEXT,
-    day_no BIGINT,
+    LIKE agent_role_sync_days,
     next_day TEXT,
     next_day_no BIGINT,
     is_first BOOLEAN,
-    digest TEXT,
-    files BIGINT,
-    content JSONB,
-    observed_at TIMESTAMP,
-    records BIGINT,
-    raw_rows BIGINT,
-    valid_pairs BIGINT,
-    duplicates BIGINT,
-    invalid_rows BIGINT,
-    assigned BIGINT,
-    removed BIGINT,
     loaded_at TIMESTAMP,
-    run_id TEXT,
-    accepted_reason TEXT,
-    held_reason TEXT
+    run_id TEXT
 );

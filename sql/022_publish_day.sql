@@ -186,92 +186,29 @@ WHERE
             )
     );
 
-INSERT INTO agent_role_sync_days AS known (
-    sync_day,
-    day_no,
-    digest,
-    files,
-    content,
-    observed_at,
-    records,
-    raw_rows,
-    valid_pairs,
-    duplicates,
-    invalid_rows,
-    assigned,
-    removed,
-    staged_at,
-    staged_by,
-    accepted_reason
-)
-SELECT
-    sync_day,
-    day_no,
-    digest,
-    files,
-    content,
-    observed_at,
-    records,
-    raw_rows,
-    valid_pairs,
-    duplicates,
-    invalid_rows,
-    assigned,
-    removed,
-    loaded_at,
-    run_id,
-    accepted_reason
-FROM agent_roles_load_day
-ON CONFLICT (sync_day) DO UPDATE SET
-    digest = excluded.digest,
-    files = excluded.files,
-    content = excluded.content,
-    observed_at = excluded.observed_at,
-    records = excluded.records,
-    raw_rows = excluded.raw_rows,
-    valid_pairs = excluded.valid_pairs,
-    duplicates = excluded.duplicates,
-    invalid_rows = excluded.invalid_rows,
-    assigned = excluded.assigned,
-    removed = excluded.removed,
-    staged_at = excluded.staged_at,
-    staged_by = excluded.staged_by,
-    accepted_reason = excluded.accepted_reason,
-    applied_at = NULL,
-    applied_by = NULL
--- noqa: disable=LT02
-WHERE
-    known.staged_at IS NULL
-    OR known.digest IS DISTINCT FROM excluded.digest
-    OR known.observed_at IS DISTINCT FROM excluded.observed_at
-    -- Counts differ, too, where somebody else changed them, or rows are judged anew.
-    OR (
-        known.files,
-        known.content,
-        known.records,
-        known.raw_rows,
-        known.valid_pairs,
-        known.duplicates,
-        known.invalid_rows,
-        known.assigned,
-        known.removed
-    ) IS DISTINCT FROM (
-        excluded.files,
-        excluded.content,
-        excluded.records,
-        excluded.raw_rows,
-        excluded.valid_pairs,
-        excluded.duplicates,
-        excluded.invalid_rows,
-        excluded.assigned,
-        excluded.removed
-    )
+-- The day's record, unless it says the same already. Counts differ, too, where somebody changed
+-- them, or rows are judged anew.
+DO $$
+DECLARE
+    day agent_roles_load_day%ROWTYPE;
+    known agent_role_sync_days%ROWTYPE;
+    staged agent_role_sync_days%ROWTYPE;
+BEGIN
+    SELECT * INTO day FROM agent_roles_load_day;
+    SELECT * INTO known FROM agent_role_sync_days WHERE sync_day = day.sync_day FOR UPDATE;
+    staged := jsonb_populate_record(known, jsonb_strip_nulls(to_jsonb(day)));
+    IF NOT FOUND OR (known.staged_at IS NOT NULL AND staged IS NOT DISTINCT FROM known) THEN
+        RETURN;
+    END IF;
+    staged.staged_at := day.loaded_at;
+    staged.staged_by := day.run_id;
     -- The newest acceptance counts; a run that needed none says nothing of an earlier one.
-    OR (
-        excluded.accepted_reason IS NOT NULL
-        AND known.accepted_reason IS DISTINCT FROM excluded.accepted_reason
-    );
--- noqa: enable=LT02
+    staged.accepted_reason := day.accepted_reason;
+    staged.applied_at := NULL;
+    staged.applied_by := NULL;
+    DELETE FROM agent_role_sync_days WHERE sync_day = day.sync_day;
+    INSERT INTO agent_role_sync_days SELECT staged.*;
+END $$;
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day

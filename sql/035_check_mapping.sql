@@ -1,22 +1,18 @@
 -- What the checks on the mapping need to know, from one pass over it and over the newest staged
 -- day: whether both have the same assigned pairs, by their number and the sum of their hashes
--- (joining tens of millions of pairs takes many times as long), and whether times fit.
+-- (joining tens of millions of pairs takes many times as long), and whether times fit. Only where
+-- they all do, which pairs are assigned follows from the times, which are looked at faster than
+-- text; 037 goes by the status.
 WITH mapping AS (
     SELECT
-        count(*) FILTER (WHERE status = 'assigned') AS pairs,
+        count(*) - count(removed_at) AS pairs,
         coalesce(
-            sum(agent_role_pair_hash(agent_id, role_id))
-            FILTER (WHERE status = 'assigned'), 0
+            sum(agent_role_pair_hash(agent_id, role_id)) FILTER (WHERE removed_at IS NULL), 0
         ) AS fingerprint,
-        count(*) FILTER (
-            WHERE NOT coalesce(
-                assigned_at IS NOT NULL
-                AND CASE status
-                    WHEN 'assigned' THEN removed_at IS NULL
-                    WHEN 'removed' THEN removed_at IS NOT NULL
-                END,
-                FALSE
-            )
+        count(*) - count(*) FILTER (
+            WHERE
+            assigned_at IS NOT NULL
+            AND status = CASE WHEN removed_at IS NULL THEN 'assigned' ELSE 'removed' END
         ) AS inconsistent
     FROM agent_role_mapping
 ),

@@ -669,8 +669,8 @@ MUTATIONS = (
     Mutation(
         "a corrected day waits to be applied",
         _PUBLISH_DAY,
-        "applied_at = NULL,",
-        "applied_at = known.applied_at,",
+        "staged.applied_at := NULL;",
+        "staged.applied_at := known.applied_at;",
         _IN_STAGING + "test_a_day_accepted_again_has_the_newest_reason",
     ),
     # The mapping.

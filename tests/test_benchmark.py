@@ -1,5 +1,7 @@
 """The benchmark's world and its table; it is run by hand, as it takes minutes and a server."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from agent_roles_dagster.dump import read_file
 from agent_roles_dagster.landing import find_dump
 from tests.benchmark import peers
-from tests.benchmark.__main__ import OURS, _table
+from tests.benchmark.__main__ import OURS, _command, _table
 from tests.benchmark.measuring import Measured
 from tests.benchmark.world import World
 
@@ -35,6 +37,18 @@ def test_a_world_has_the_pairs_the_churn_and_the_invalid_entries_that_it_says(
     after, invalid = pairs_of(tmp_path, "day2")
     assert (len(after), invalid) == (2000, 20)
     assert len(before - after) == len(after - before) == 100
+
+
+def test_another_checkouts_command_runs_its_code(tmp_path: Path) -> None:
+    package = tmp_path / "agent_roles_dagster"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "definitions.py").write_text("raise RuntimeError('the other one')")
+    env = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(
+        _command(env, "day1"), env={**os.environ, **env}, capture_output=True, check=False
+    )
+    assert b"RuntimeError: the other one" in done.stderr
 
 
 def test_the_floor_parses_every_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -402,7 +402,8 @@ def test_a_day_staged_but_not_applied_yet_is_no_fault_of_the_mapping(two_days: P
     assert staged.success
     with connect(two_days.database) as connection:
         assert rows_of_file(connection, "037_mapping_offenders") == []
-        connection.execute("TRUNCATE agent_role_pending")
+        connection.execute("SET agent_roles.days_are_followed = 'on'")
+        connection.execute("DELETE FROM agent_role_pending")
         assert rows_of_file(connection, "037_mapping_offenders") != []
 
 

@@ -8,8 +8,12 @@
 import os
 import random
 import subprocess
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,7 +75,8 @@ def test_a_command_killed_at_any_moment_leaves_each_table_as_before_or_as_after(
     while phases.total() < (KILLS - NEW_DAYS) / 2:
         target = 1 - target
         write_day(pipeline.landing, "day2", seed=VERSIONS[target])
-        phase = _kill_somewhere("day2", pipeline, env, log, chance, life)
+        with _watched(pipeline.database, reference):
+            phase = _kill_somewhere("day2", pipeline, env, log, chance, life)
         found = tables(pipeline.database)
         for name in TABLES:
             assert found[name] in (reference[0][name], reference[1][name]), (phase, name)
@@ -155,6 +160,28 @@ def test_postgresql_killed_in_the_middle_loses_nothing(pipeline: Pipeline, tmp_p
     _complete(env, tmp_path, "day1")
     assert pipeline.run("day1").success
     assert tables(running_server(home)) == tables(pipeline.database) != before
+
+
+@contextmanager
+def _watched(database: str, known: Sequence[Tables]) -> Iterator[None]:
+    """A reader meanwhile sees each table as one of these, as often as it looks."""
+    is_over = threading.Event()
+
+    def watch() -> int:
+        looks = 0
+        while not is_over.wait(0.05):
+            found = tables(database)
+            assert [name for name in TABLES if found[name] not in [k[name] for k in known]] == []
+            looks += 1
+        return looks
+
+    with ThreadPoolExecutor(1) as pool:
+        looks = pool.submit(watch)
+        try:
+            yield
+        finally:
+            is_over.set()
+        assert looks.result() > 0
 
 
 def _chance(name: str) -> random.Random:

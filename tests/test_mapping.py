@@ -93,6 +93,29 @@ def test_a_day_that_waits_beside_one_that_breaks_a_rule_is_not_applied(pipeline:
     assert pipeline.rows("SELECT FROM agent_role_mapping") == []
 
 
+def test_a_day_that_is_staged_while_a_run_waits_to_apply_is_looked_at_too(
+    pipeline: Pipeline,
+) -> None:
+    for day in ("day1", "day2"):
+        write_day(pipeline.landing, day, seed=int(day[-1]))
+        assert pipeline.run(day, select=STAGING).success
+    later = "UPDATE agent_role_sync_days SET staged_at = {} WHERE sync_day = 'day2'"
+    pipeline.execute(later.format("NULL"))
+    has_said = threading.Event()
+    with psycopg.connect(pipeline.database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
+        run = pool.submit(
+            apply_day, pipeline.database, "day1", "a run", say=lambda _: has_said.set()
+        )
+        assert has_said.wait(30)
+        other.execute(later.format("now()").encode())
+        other.execute("UPDATE stg_agent_roles SET role_id = NULL WHERE sync_day = 'day2'")
+        other.commit()
+        with pytest.raises(NotApplied, match="what is staged for day2 breaks rules"):
+            run.result(30)
+    assert pipeline.rows("SELECT FROM agent_role_mapping") == []
+
+
 def test_a_day_that_waits_to_be_applied_keeps_its_snapshot(pipeline: Pipeline) -> None:
     """Or it could not be checked before it is applied."""
     for number in (1, 2, 3):

@@ -1,9 +1,11 @@
 """The schema's versions: each earlier one is brought up to date, a newer one is left alone.
 
-`tests/schemas` has what sql/010_schema.sql was, as far as it made other tables than the one before.
+`tests/schemas` has what sql/010_schema.sql was, as far as it made other tables than the one before,
+and what sql/012_upsert_agent_roles.sql was before it knew of pending days.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,9 @@ EARLIER = sorted(
     (Path(__file__).parent / "schemas").glob("*.sql"),
     key=lambda path: int(path.name.partition("_")[0]),
 )
+UPSERTS = sorted((Path(__file__).parent / "schemas" / "upserts").glob("*.sql"))
+RELATIONS = ("agent_role_changes", "agent_role_mapping", "agent_role_pending")
+RELATIONS += ("agent_role_pipeline_errors", "agent_role_sync_days", "stg_agent_roles")
 # day1 is staged, its first pair applied; the second is pending, as is the third, which went.
 DAY1 = """
     CREATE TABLE stg_agent_roles_day1 PARTITION OF stg_agent_roles FOR VALUES IN ('day1');
@@ -178,3 +183,52 @@ def test_two_installations_are_in_one_database(database: str) -> None:
         assert connection.execute(query.encode()).fetchall() == [("Two more",), ("one",)]
         query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE '%\\_days' ORDER BY 1"
         assert connection.execute(query.encode()).fetchall() == [("Two more_days",), ("one_days",)]
+
+
+@pytest.mark.parametrize("upsert", UPSERTS, ids=lambda path: path.stem)
+def test_a_copy_of_an_earlier_upsert_is_refused_and_what_is_pending_stays(
+    pipeline: Pipeline, upsert: Path
+) -> None:
+    """It knows of no pending days, so it would drop them without applying them."""
+    pipeline.write("day1", {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
+    assert pipeline.run("day1", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors")
+    with pytest.raises(psycopg.errors.RaiseException, match="an earlier 012_upsert_agent_roles"):
+        pipeline.execute(upsert.read_text())
+    assert pipeline.rows("SELECT day_no FROM agent_role_pending") == [(1,)]
+    assert pipeline.rows("SELECT applied_at FROM agent_role_sync_days") == [(None,)]
+    pipeline.execute(sql_file("012_upsert_agent_roles"))
+    assert pipeline.rows("SELECT agent_id FROM agent_role_mapping ORDER BY 1") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("file", ["010_schema", "015_roles"])
+def test_the_files_of_the_present_version_wait_for_no_reader(pipeline: Pipeline, file: str) -> None:
+    """Whoever comes after them would wait for that reader, too."""
+    pipeline.write("day1", {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
+    assert pipeline.run("day1").success
+    pipeline.execute(sql_file("015_roles"))
+    with psycopg.connect(pipeline.database) as reader:
+        for name in (*RELATIONS, "agent_role_history", "agent_role_pending_pairs"):
+            reader.execute(f"SELECT FROM {name}".encode())
+        pipeline.execute(f"SET lock_timeout = '5s'; {sql_file(file)}")
+        assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+
+
+@pytest.mark.parametrize("file", ["010_schema", "015_roles"])
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION])
+def test_the_files_take_turns_with_runs(pipeline: Pipeline, file: str, version: int) -> None:
+    """Else each would hold a table that the other one wants."""
+    with connect(pipeline.database):
+        pass  # creates the schema
+    pipeline.execute(sql_file("015_roles"))
+    pipeline.execute(f"UPDATE agent_role_schema_version SET version = {version}")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as run:
+        run.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE")
+        update = pool.submit(pipeline.execute, sql_file(file))
+        while not pipeline.rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not update.done()
+            time.sleep(0.01)
+        run.execute("LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
+        for name in reversed(RELATIONS):
+            run.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE".encode())
+        run.commit()
+        update.result(30)

@@ -90,6 +90,11 @@ def _contenders(given: argparse.Namespace) -> dict[str, dict[str, str]]:
     return found
 
 
+def _command(env: Mapping[str, str], day: str) -> list[str]:
+    """The command for a day; Dagster looks for the package where it is started, if not told."""
+    return [*COMMAND, day, "--working-directory", env["PYTHONPATH"]]
+
+
 def _run(given: argparse.Namespace, world: World, folder: Path, results: Results) -> None:
     common = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
     common |= {"AGENT_ROLES_HOME": str(folder / "home"), "JAVA_HOME": java_for_tests()}
@@ -115,7 +120,7 @@ def _run(given: argparse.Namespace, world: World, folder: Path, results: Results
     for who, env in _contenders(given).items():
         with _database(given) as url:
             for day, label in (("day1", "day1"), ("day2", "day2"), ("day2", "day2 again")):
-                if not timed(who, label, [*COMMAND, day], url, {**env, **landing}):
+                if not timed(who, label, _command(env, day), url, {**env, **landing}):
                     return  # the floor copies what it staged
             if who != OURS:
                 continue

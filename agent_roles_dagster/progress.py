@@ -1,0 +1,131 @@
+"""What a step that lasts says of itself, about every ten seconds: what it does, and how far it is.
+
+What is told comes from PostgreSQL's own counters, which do not depend on the engine, and from the
+tasks of this process. Nothing is asked before the first ten seconds are over.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Self
+
+from agent_roles_dagster.database import connect
+from agent_roles_dagster.tasks import rows_read
+
+EVERY = 10.0
+_PATIENCE = 5
+# Of two BIGINT each, on a page of 8192 bytes.
+_ROWS_PER_PAGE = 185
+_PAGES = "SELECT pg_relation_size(to_regclass(%s)) / 8192 AS pages"
+# Whoever is the same role, or another run of it, may see these.
+_INDEXES = """
+    SELECT
+        relid::REGCLASS::TEXT AS name,
+        phase,
+        greatest(100 * tuples_done / nullif(tuples_total, 0),
+            100 * blocks_done / nullif(blocks_total, 0)) AS share
+    FROM pg_stat_progress_create_index
+    WHERE relid IN (to_regclass('agent_role_changes'), to_regclass('agent_role_mapping'))
+"""
+
+Describe = Callable[[float], str]
+
+
+class Progress:
+    """Says, while the context lasts, what is being done; by a thread, which ends with it.
+
+    Args:
+        say: takes a line for the user.
+        begun: what is being done at first.
+        every: seconds between two lines; None means `EVERY`.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], begun: Describe, every: float | None = None
+    ) -> None:
+        self._say, self._every = say, EVERY if every is None else every
+        self._is_over = Event()
+        self._thread = Thread(target=self._tell, name="progress", daemon=True)
+        self.begin(begun)
+
+    def begin(self, doing: Describe) -> None:
+        """From now on, `doing` describes what is being done, given the seconds since now."""
+        self._doing = doing, time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._is_over.set()
+        # Not for ever: PostgreSQL may not answer the thread, which says nothing more then.
+        self._thread.join(_PATIENCE)
+
+    def _tell(self) -> None:
+        while not self._is_over.wait(self._every):
+            describe, since = self._doing
+            # What can't be told must not end what it is about.
+            with suppress(Exception):
+                line = describe(time.monotonic() - since)
+                if not self._is_over.is_set():
+                    self._say(line)
+
+
+def lasting(what: str) -> Describe:
+    """How long it takes so far."""
+    return lambda seconds: f"{what}, {seconds:.0f} s so far"
+
+
+def loading(url: str, day: str, load_table: str, expected: int | None) -> Describe:
+    """How many rows were read, and as soon as there are some, how many pairs were loaded.
+
+    Args:
+        load_table: the quoted name of the one that takes the pairs.
+        expected: about how many pairs that will be; None if nobody knows.
+    """
+    read_before = rows_read()
+    last = "", 0, 0.0
+
+    def describe(seconds: float) -> str:
+        nonlocal last
+        pages = _seen(url, _PAGES, load_table)[0]["pages"] or 0
+        what, count = "loaded", pages * _ROWS_PER_PAGE
+        if not pages:
+            what, count = "read", rows_read() - read_before
+        before, since = (last[1] if last[0] == what else 0), last[2]
+        last = what, count, seconds
+        if not count:
+            return lasting(f"{day}: reading and comparing")(seconds)
+        rate = (count - before) / max(seconds - since, 0.001)
+        counted = f"{count:,} raw rows"
+        if pages:
+            counted = f"about {count:,}{f' of {expected:,}' if expected else ''} pairs"
+        return f"{day}: {what} {counted}, {rate:,.0f} a second"
+
+    return describe
+
+
+def writing(url: str, what: str) -> Describe:
+    """How long it takes so far, and which table's index is being built."""
+
+    def describe(seconds: float) -> str:
+        indexes = "; ".join(
+            f"{row['phase']} of {row['name']}, {row['share'] or 0} %"
+            for row in _seen(url, _INDEXES)
+        )
+        return lasting(what)(seconds) + (f": {indexes}" if indexes else "")
+
+    return describe
+
+
+def _seen(url: str, query: str, *parameters: str) -> list[dict[str, Any]]:
+    with connect(url) as connection, connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}s'".encode())
+        return connection.execute(query.encode(), parameters).fetchall()
