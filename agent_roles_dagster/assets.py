@@ -300,6 +300,7 @@ def stage_and_report(
     reason: str | None,
     approver: str | None,
     is_applied_next: bool,
+    others: bool = True,
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | Refusal]:
     """Stage the day, as stage_agent_roles does for the day of its run, or say why not.
 
@@ -309,6 +310,7 @@ def stage_and_report(
         reason: why the day's removals are right, None if nobody says so.
         approver: who says so.
         is_applied_next: whether the same run applies the day.
+        others: whether to report what this changes for other days, too.
     """
     sync_day = context.partition_key
     settings = agent_roles.settings()
@@ -363,8 +365,9 @@ def stage_and_report(
             data_version=version(connection, sync_day, ERRORS),
         )
         yield reports.may_be_staged(connection, sync_day)
-        assets = [STAGED, ERRORS] if is_applied_next else [STAGED, ERRORS, MAPPING]
-        yield from owed(context, connection, sync_day, own=[STAGED, ERRORS], assets=assets)
+        if others:
+            assets = [STAGED, ERRORS] if is_applied_next else [STAGED, ERRORS, MAPPING]
+            yield from owed(context, connection, sync_day, own=[STAGED, ERRORS], assets=assets)
 
 
 @dg.asset(
@@ -407,7 +410,7 @@ def agent_role_mapping(
 
 
 def apply_and_report(
-    context: Context, agent_roles: AgentRolesResource
+    context: Context, agent_roles: AgentRolesResource, *, others: bool = True
 ) -> Iterator[dg.MaterializeResult[None] | Event]:
     """Apply the staged day, as agent_role_mapping does for the day of its run."""
     sync_day = context.partition_key
@@ -446,7 +449,8 @@ def apply_and_report(
             },
             data_version=version(connection, sync_day, MAPPING),
         )
-        yield from owed(context, connection, sync_day, own=[MAPPING])
+        if others:
+            yield from owed(context, connection, sync_day, own=[MAPPING])
 
 
 def _is_selected(context: dg.AssetExecutionContext, asset: str) -> bool:

@@ -50,6 +50,7 @@ from agent_roles_dagster.landing import (
     seal,
 )
 from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.renewal import owed
 from agent_roles_dagster.resources import AgentRolesResource
 from agent_roles_dagster.retries import retried_if_lost
 from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
@@ -264,7 +265,7 @@ def load_days(
                 if progress.refused and config.on_refused is OnRefused.stop:
                     break
         if progress.loaded:
-            yield from run.pass_again(progress.loaded[-1])
+            yield from run.report_others(progress.loaded[-1])
     except BaseException:
         context.log.error(progress.summary())
         raise
@@ -386,6 +387,7 @@ class _Run:
                     reason=self._config.accept_removals.get(day, "").strip() or None,
                     approver=None,
                     is_applied_next=True,
+                    others=False,
                 ),
             )
             pairs, newly, removed = (
@@ -394,7 +396,8 @@ class _Run:
             )
             said = f"{pairs:,} pairs, {newly + removed:,} changes"
             yield from self._checked(day, checks.STAGED, checks.ERRORS)
-            yield from _as_events(day, checks.MAPPING, apply_and_report(of_day, self._agent_roles))
+            applied = apply_and_report(of_day, self._agent_roles, others=False)
+            yield from _as_events(day, checks.MAPPING, applied)
             yield from self._checked(day, checks.MAPPING)
             self._progress.loaded.append(day)
         except dg.Failure as failure:
@@ -421,9 +424,10 @@ class _Run:
         yield from self._checked(day, *reports.METADATA)
         yield from self._landing(day, seen)
 
-    def pass_again(self, day: str) -> Iterator[Event]:
-        """What is right of the mapping now, for the days for which it was not."""
+    def report_others(self, day: str) -> Iterator[Event]:
+        """What the run changed for other days, once for all that it loaded."""
         with connect(self._agent_roles.database_url()) as connection:
+            yield from owed(self._of(day), connection, day, own=[])
             yield from passing_again(self._of(day), checks.of_mapping(connection))
 
     def _of(self, day: str) -> _Day:
