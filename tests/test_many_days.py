@@ -250,7 +250,7 @@ def test_a_day_whose_blocking_check_fails_is_not_applied_and_ends_the_run(
             INSERT INTO stg_agent_roles (status, sync_day) VALUES ('assigned', NEW.sync_day);
             RETURN NULL;
         END $$;
-        CREATE TRIGGER spoil AFTER UPDATE OF staged_at ON agent_role_sync_days
+        CREATE TRIGGER spoil AFTER INSERT OR UPDATE OF staged_at ON agent_role_sync_days
         FOR EACH ROW WHEN (NEW.staged_at IS NOT NULL) EXECUTE FUNCTION spoil();
         """
     )
