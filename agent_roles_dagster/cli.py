@@ -82,10 +82,10 @@ def _materialise(
 ) -> int:
     import dagster as dg
 
-    from agent_roles_dagster import outcome
-    from agent_roles_dagster.checks import MAPPING
-    from agent_roles_dagster.database import connect, database_url
     from agent_roles_dagster.definitions import defs
+    from agent_roles_dagster.orchestration import run_outcome as outcome
+    from agent_roles_dagster.orchestration.checks import MAPPING
+    from agent_roles_dagster.postgres.connection import connect, database_url
     from agent_roles_dagster.settings import Settings
 
     run_config: dict[str, Any] = {"loggers": {"terminal": {}}}

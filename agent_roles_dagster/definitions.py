@@ -13,20 +13,23 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from agent_roles_dagster import assets, check_steps  # noqa: E402
-from agent_roles_dagster.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
-from agent_roles_dagster.jobs import (  # noqa: E402
+from agent_roles_dagster.orchestration import (
+    assets,  # noqa: E402
+    check_steps,  # noqa: E402
+)
+from agent_roles_dagster.orchestration.automation import automation_sensor  # noqa: E402
+from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
     accept_held_day,
     load_day,
     load_landed_days,
     take_back_newest,
 )
-from agent_roles_dagster.partitions import refuse_range_option  # noqa: E402
-from agent_roles_dagster.resources import AgentRolesResource  # noqa: E402
-from agent_roles_dagster.sensors import landed_sync_days, notices  # noqa: E402
+from agent_roles_dagster.orchestration.partitions import refuse_range_option  # noqa: E402
+from agent_roles_dagster.orchestration.resources import AgentRolesResource  # noqa: E402
+from agent_roles_dagster.orchestration.sensors import landed_sync_days, notices  # noqa: E402
+from agent_roles_dagster.orchestration.terminal import terminal  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
-from agent_roles_dagster.terminal import terminal  # noqa: E402
 
 refuse_range_option()
 try:

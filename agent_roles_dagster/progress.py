@@ -11,8 +11,8 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
 
-from agent_roles_dagster.database import connect
-from agent_roles_dagster.tasks import rows_read
+from agent_roles_dagster.engines.tasks import rows_read
+from agent_roles_dagster.postgres.connection import connect
 
 EVERY = 10.0
 _PATIENCE = 5

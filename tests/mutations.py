@@ -27,25 +27,25 @@ class Mutation(NamedTuple):
 _PACKAGE = "agent_roles_dagster/"
 _SAIL = _PACKAGE + "engines/sail.py"
 _DOOR = _PACKAGE + "engines/door.py"
-_TASKS = _PACKAGE + "tasks.py"
-_EMBEDDED = _PACKAGE + "embedded_postgres.py"
-_GUARD = _PACKAGE + "guard.py"
+_TASKS = _PACKAGE + "engines/tasks.py"
+_EMBEDDED = _PACKAGE + "postgres/embedded/server.py"
+_GUARD = _PACKAGE + "staging/guard.py"
 _SETTINGS = _PACKAGE + "settings.py"
-_LANDING = _PACKAGE + "landing.py"
-_ARRIVAL = _PACKAGE + "arrival.py"
-_SENSORS = _PACKAGE + "sensors.py"
-_NOTICES = _PACKAGE + "notices.py"
-_STAGING = _PACKAGE + "staging.py"
-_TRANSFORM = _PACKAGE + "transform.py"
-_MAPPING = _PACKAGE + "mapping.py"
-_CHECKS = _PACKAGE + "checks.py"
-_UPSERT = "sql/012_upsert_agent_roles.sql"
-_ROLES = "sql/015_roles.sql"
-_PUBLISH_ERRORS = "sql/021_publish_errors.sql"
-_PUBLISH_DAY = "sql/022_publish_day.sql"
-_PRUNE = "sql/023_prune_snapshots.sql"
-_TAKE_BACK = "sql/024_take_back_newest_day.sql"
-_SCHEMA = "sql/010_schema.sql"
+_LANDING = _PACKAGE + "landing/find.py"
+_ARRIVAL = _PACKAGE + "landing/arrival.py"
+_SENSORS = _PACKAGE + "orchestration/sensors.py"
+_NOTICES = _PACKAGE + "orchestration/notices.py"
+_STAGING = _PACKAGE + "staging/stage.py"
+_TRANSFORM = _PACKAGE + "staging/transform.py"
+_MAPPING = _PACKAGE + "mapping/apply.py"
+_CHECKS = _PACKAGE + "orchestration/checks.py"
+_UPSERT = "sql/mapping/012_upsert_agent_roles.sql"
+_ROLES = "sql/schema/015_roles.sql"
+_PUBLISH_ERRORS = "sql/load/021_publish_errors.sql"
+_PUBLISH_DAY = "sql/load/022_publish_day.sql"
+_PRUNE = "sql/mapping/prune_snapshots.sql"
+_TAKE_BACK = "sql/admin/take_back_newest_day.sql"
+_SCHEMA = "sql/schema/010_schema.sql"
 
 _IN_STAGING = "tests/test_staging.py::"
 _IN_NOTICES = "tests/test_notices.py::"
@@ -155,21 +155,21 @@ MUTATIONS = (
     # Retries.
     Mutation(
         "what was lost is asked for three times more",
-        _PACKAGE + "retries.py",
+        _PACKAGE + "orchestration/retries.py",
         "RETRIES = 3",
         "RETRIES = 2",
         "tests/test_retries.py -k three_times_more",
     ),
     Mutation(
         "retries are twenty seconds apart",
-        _PACKAGE + "retries.py",
+        _PACKAGE + "orchestration/retries.py",
         "SECONDS = 20.0",
         "SECONDS = 2.0",
         "tests/test_retries.py -k three_times_more",
     ),
     Mutation(
         "a server that refuses is not asked again",
-        _PACKAGE + "retries.py",
+        _PACKAGE + "orchestration/retries.py",
         "        except Refused:\n            raise\n",
         "",
         "tests/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
@@ -386,7 +386,7 @@ MUTATIONS = (
     Mutation(
         "a held day's errors are recorded",
         _STAGING,
-        '    run_file(connection, "021_publish_errors")\n',
+        '    run_file(connection, "load/021_publish_errors")\n',
         "",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
@@ -399,7 +399,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a blank reason accepts nothing",
-        _PACKAGE + "assets.py",
+        _PACKAGE + "orchestration/assets.py",
         '(self.accept_removals or "").strip() or None',
         "self.accept_removals",
         _ACCEPTED,
@@ -442,21 +442,21 @@ MUTATIONS = (
     ),
     Mutation(
         "a last line that breaks off makes the file unreadable",
-        _PACKAGE + "dump.py",
+        _PACKAGE + "reading/raw_rows.py",
         "if line.strip(BLANKS) and breaks_off(line):",
         "if False:",
         "tests/test_dump.py::test_a_last_line_that_breaks_off_makes_the_file_unreadable",
     ),
     Mutation(
         "an envelope with two lists is no dump",
-        _PACKAGE + "dump.py",
+        _PACKAGE + "reading/raw_rows.py",
         "if len(found) > 1:",
         "if False:",
         "tests/test_dump.py::test_json_that_is_no_dump_is_unreadable",
     ),
     Mutation(
         "an API's error message is no dump",
-        _PACKAGE + "dump.py",
+        _PACKAGE + "reading/raw_rows.py",
         "if names and not keys & _ERROR_KEYS:",
         "if names:",
         "tests/test_dump.py::test_an_error_message_with_the_requests_id_is_no_role",
@@ -591,14 +591,14 @@ MUTATIONS = (
     # Loading and publishing.
     Mutation(
         "a task that runs twice loads its rows once",
-        _PACKAGE + "load.py",
+        _PACKAGE + "staging/load.py",
         "if sum(map(len, claimed)):",
         "if True:",
         "tests/test_load.py::test_tasks_that_die_after_they_committed_leave_each_row_once",
     ),
     Mutation(
         "no more tasks load at once than the setting says",
-        _PACKAGE + "load.py",
+        _PACKAGE + "staging/load.py",
         "decided.coalesce(tasks)",
         "decided",
         _IN_STAGING + "test_no_more_tasks_load_at_once_than_the_setting_says",
@@ -844,14 +844,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the mapping's pairs are compared, not only their number",
-        "sql/035_check_mapping.sql",
+        "sql/checks/mapping.sql",
         "(mapping.pairs, mapping.fingerprint) = (staged.pairs, staged.fingerprint)",
         "mapping.pairs = staged.pairs",
         _DAMAGED_MAPPING,
     ),
     Mutation(
         "what is new beside the invalid rows is new since a staged day",
-        "sql/034_check_errors.sql",
+        "sql/checks/errors.sql",
         "                    AND earlier.staged_at IS NOT NULL\n",
         "",
         "tests/test_assets.py::test_which_errors_are_new_is_told_against_the_staged_day_before",
@@ -890,7 +890,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an error of PostgreSQL's quotes no row",
-        _PACKAGE + "database.py",
+        _PACKAGE + "postgres/connection.py",
         "if error.diag.message_detail is None and error.diag.context is None:",
         "if True:",
         f"{_SECRETS}::test_what_runs_write_has_no_secret_in_it",
@@ -975,14 +975,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a task claims by its own number",
-        _PACKAGE + "load.py",
+        _PACKAGE + "staging/load.py",
         'withColumn("task", F.spark_partition_id())',
         'withColumn("task", F.spark_partition_id() * 0)',
         _IN_STAGING + "test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once",
     ),
     Mutation(
         "blanks around an id are ASCII's",
-        _PACKAGE + "validation.py",
+        _PACKAGE + "staging/validation.py",
         r'_BLANKS = r"[ \t\n\x0B\f\r]*"',
         r'_BLANKS = r"\s*"',
         "tests/test_validation.py",

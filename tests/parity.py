@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from agent_roles_dagster.dump import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT, RAW_ROWS
 from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
+from agent_roles_dagster.reading.raw_rows import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT, RAW_ROWS
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.tasks import Batches, map_in_arrow
-from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Seen, transform_agent_roles
+from agent_roles_dagster.staging.transform import SNAPSHOT_SCHEMA, Seen, transform_agent_roles
 
 ROWS = 6000
 _BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u202f\u3000\ufeff\u200b"

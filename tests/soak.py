@@ -24,7 +24,7 @@ import dagster as dg
 import psutil
 import psycopg
 
-from agent_roles_dagster.embedded_postgres import running_server
+from agent_roles_dagster.postgres.embedded.server import running_server
 from tests import model
 from tests.conftest import with_database
 from tests.team import Team, team

@@ -24,7 +24,7 @@ _HOME = Path(pyspark.__file__).parent
 # Read by every Python that starts with its folder on PYTHONPATH, so by Spark's workers.
 _FAULTS = """
 import os, time
-from agent_roles_dagster.arrow_postgres import ArrowConnection
+from agent_roles_dagster.postgres.arrow import ArrowConnection
 from pyspark import TaskContext
 
 _commit, _ingest = ArrowConnection.commit, ArrowConnection.ingest

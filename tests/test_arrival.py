@@ -10,8 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from agent_roles_dagster import landing
-from agent_roles_dagster.arrival import Arrival, days_to_look_at, look_at
+from agent_roles_dagster.landing import find as landing
+from agent_roles_dagster.landing.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
 

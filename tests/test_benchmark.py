@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_roles_dagster.dump import read_file
-from agent_roles_dagster.landing import find_dump
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.reading.raw_rows import read_file
 from tests.benchmark import peers
 from tests.benchmark.__main__ import OURS, _command, _table
 from tests.benchmark.measuring import Measured

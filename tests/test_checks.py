@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from agent_roles_dagster import assets, checks
-from agent_roles_dagster.database import connect, rows_of_file
+from agent_roles_dagster.orchestration import assets, checks
+from agent_roles_dagster.postgres.connection import connect, rows_of_file
 from tests.conftest import Pipeline
 from tests.docs import block
 
@@ -174,7 +174,7 @@ def test_a_late_day_leaves_the_next_one_sound(
         _land(two_days, "day1", [{"id": 10, "agents": agents}], "2026-01-01T06:00:00Z")
         assert two_days.run("day1").success
         with connect(two_days.database) as connection:
-            [facts] = rows_of_file(connection, "031_check_staging", sync_day="day2")
+            [facts] = rows_of_file(connection, "checks/staging", sync_day="day2")
         assert facts["removed_recorded"] == facts["removed_stored"] == max(len(agents) - 2, 0)
 
 
@@ -401,10 +401,10 @@ def test_a_day_staged_but_not_applied_yet_is_no_fault_of_the_mapping(two_days: P
     staged = two_days.run("day3", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors")
     assert staged.success
     with connect(two_days.database) as connection:
-        assert rows_of_file(connection, "037_mapping_offenders") == []
+        assert rows_of_file(connection, "checks/mapping_offenders") == []
         connection.execute("SET agent_roles.days_are_followed = 'on'")
         connection.execute("DELETE FROM agent_role_pending")
-        assert rows_of_file(connection, "037_mapping_offenders") != []
+        assert rows_of_file(connection, "checks/mapping_offenders") != []
 
 
 def test_the_day_before_of_a_days_errors_is_a_staged_one(pipeline: Pipeline) -> None:
@@ -417,5 +417,5 @@ def test_the_day_before_of_a_days_errors_is_a_staged_one(pipeline: Pipeline) -> 
             ('x', 'day1'), ('x', 'day2'), ('x', 'day2'), ('x', 'day3')
             """
         )
-        [found] = rows_of_file(connection, "034_check_errors", sync_day="day3")
+        [found] = rows_of_file(connection, "checks/errors", sync_day="day3")
     assert (found["rows_refused"], found["day_before"]) == (1, 1)

@@ -17,8 +17,9 @@ import dagster as dg
 import psycopg
 import pytest
 
-from agent_roles_dagster import cli, retries
-from agent_roles_dagster.assets import raw_roles
+from agent_roles_dagster import cli
+from agent_roles_dagster.orchestration import retries
+from agent_roles_dagster.orchestration.assets import raw_roles
 from tests.conftest import Pipeline
 from tests.processes import killed_at_the_end
 from tests.test_sample import SAMPLE

@@ -20,8 +20,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect
-from agent_roles_dagster.embedded_postgres import running_server
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.embedded.server import running_server
 from tests.conftest import Pipeline, empty_database
 from tests.processes import killed_at_the_end, start
 from tests.worlds import TABLES, Tables, tables, with_bulk, write_day

@@ -17,10 +17,10 @@ import pytest
 import trustme
 from adbc_driver_manager import Error
 
-from agent_roles_dagster.arrow_postgres import ArrowConnection, cancel_all
-from agent_roles_dagster.database import SESSION, connect, lock_tables, sql_file
-from agent_roles_dagster.load import Load, drop_load_tables
+from agent_roles_dagster.postgres.arrow import ArrowConnection, cancel_all
+from agent_roles_dagster.postgres.connection import SESSION, connect, lock_tables, sql_file
 from agent_roles_dagster.settings import InvalidSetting
+from agent_roles_dagster.staging.load import Load, drop_load_tables
 from tests.conftest import Pipeline, empty_database, with_database
 from tests.tls_proxy import tls_proxy
 from tests.worlds import write_day
@@ -46,7 +46,7 @@ def team(pipeline: Pipeline) -> Iterator[Pipeline]:
 def _update(pipeline: Pipeline) -> None:
     """What an administrator does after an update, with the files in one session, as psql has it."""
     with psycopg.connect(pipeline.database, autocommit=True) as administrator:
-        for name in ("010_schema", "015_roles"):
+        for name in ("schema/010_schema", "schema/015_roles"):
             administrator.execute(sql_file(name).encode())
 
 
@@ -201,7 +201,10 @@ def test_the_tables_of_an_earlier_version_are_completed_by_who_may(
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", url_of())
     team.execute("UPDATE agent_role_schema_version SET version = version - 1")
     text = _text(team.run("day1"))
-    assert "Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql" in text
+    assert (
+        "Whoever owns the tables runs sql/schema/010_schema.sql and sql/schema/015_roles.sql"
+        in text
+    )
     assert team.rows("SELECT FROM agent_role_sync_days") == []
     _update(team)
     assert team.run("day1").success
@@ -219,7 +222,7 @@ def test_the_databases_owner_gives_the_tables_to_the_roles_and_updates_them(
         keeper.execute(f"ALTER DATABASE {database} OWNER TO {role}")
         try:
             keeper.execute(f"SET ROLE {role}")
-            for name in ("010_schema", "015_roles") * 2:
+            for name in ("schema/010_schema", "schema/015_roles") * 2:
                 keeper.execute(sql_file(name).encode())
             with connect(f"{url}&options=-crole%3Dagent_roles_runner"):
                 pass
@@ -293,7 +296,7 @@ def test_nothing_that_readers_and_the_update_do_runs_what_the_runner_put_into_st
     said: list[str | None] = []
     with psycopg.connect(team.database, autocommit=True) as reader:
         reader.add_notice_handler(lambda notice: said.append(notice.message_primary))
-        for name in ("010_schema", "015_roles"):
+        for name in ("schema/010_schema", "schema/015_roles"):
             reader.execute(sql_file(name).encode())
         reader.execute("SET ROLE agent_roles_reader")
         for question in (
@@ -357,7 +360,11 @@ def test_nothing_that_an_administrator_runs_calls_what_others_put_in_its_way(
                 "SET agent_roles.sync_day = 'day3'; SET agent_roles.keep_days = '1';"
                 " SET agent_roles.landed_days = '{4}'"
             )
-            files = ("012_upsert_agent_roles", "023_prune_snapshots", "024_take_back_newest_day")
+            files = (
+                "mapping/012_upsert_agent_roles",
+                "mapping/prune_snapshots",
+                "admin/take_back_newest_day",
+            )
             for file in files:
                 administrator.execute(sql_file(file).encode())
             for question in (
@@ -393,12 +400,12 @@ def test_temporary_tables_of_the_same_names_are_not_taken_for_the_tables(
                 f"CREATE TEMP TABLE agent_role_{name} (LIKE public.agent_role_{name})".encode()
             )
         administrator.execute("INSERT INTO agent_role_schema_version VALUES (99)")
-        administrator.execute(sql_file("010_schema").encode())
-        administrator.execute(sql_file("012_upsert_agent_roles").encode())
+        administrator.execute(sql_file("schema/010_schema").encode())
+        administrator.execute(sql_file("mapping/012_upsert_agent_roles").encode())
         assert pipeline.rows(mapped) == [(1,)]
         administrator.execute("SET agent_roles.sync_day = 'day1'")
-        administrator.execute(sql_file("024_take_back_newest_day").encode())
-        administrator.execute(sql_file("012_upsert_agent_roles").encode())
+        administrator.execute(sql_file("admin/take_back_newest_day").encode())
+        administrator.execute(sql_file("mapping/012_upsert_agent_roles").encode())
     assert pipeline.rows(mapped) == []
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from agent_roles_dagster.assets import landed_dump
 from agent_roles_dagster.definitions import defs, watched
+from agent_roles_dagster.orchestration.assets import landed_dump
 from agent_roles_dagster.settings import Settings
 
 MADE = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}

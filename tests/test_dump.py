@@ -17,8 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_roles_dagster import dump, landing
-from agent_roles_dagster.dump import (
+from agent_roles_dagster.landing import find as landing
+from agent_roles_dagster.landing.find import DumpFile
+from agent_roles_dagster.reading import raw_rows as dump
+from agent_roles_dagster.reading.exact_json import NotJson, check
+from agent_roles_dagster.reading.raw_rows import (
     BROKEN_LINE,
     NO_HOLDERS,
     NO_KNOWN_KEYS,
@@ -26,8 +29,6 @@ from agent_roles_dagster.dump import (
     raw_record,
     read_file,
 )
-from agent_roles_dagster.exact_json import NotJson, check
-from agent_roles_dagster.landing import DumpFile
 from tests import dump_strategies, model
 
 RECORD = '{"id": 10, "agents": [1]}'

@@ -25,7 +25,7 @@ _as_root = pytest.mark.skipif(not _ROOT, reason="needs root")
 _USER = """
 import os, sys
 from pathlib import Path
-from agent_roles_dagster.embedded_postgres import running_server
+from agent_roles_dagster.postgres.embedded.server import running_server
 home, uid, gid = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 if uid:
     os.setgroups([]), os.setgid(gid), os.setuid(uid)
@@ -258,7 +258,7 @@ def test_a_failure_says_why_and_what_to_do(home: Path, use: Use) -> None:
 
 def test_the_module_runs_psql_whatever_the_environment_says_of_servers(home: Path) -> None:
     env = {**os.environ, "AGENT_ROLES_HOME": str(home), "PGPORT": "1", "PGDATABASE": "none"}
-    command = [sys.executable, "-m", "agent_roles_dagster.embedded_postgres", "-Atc"]
+    command = [sys.executable, "-m", "agent_roles_dagster.postgres.embedded.server", "-Atc"]
     done = subprocess.run([*command, "SELECT current_database()"], env=env, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"agent_roles\n"), done.stderr
     assert subprocess.run([*command, "nonsense"], env=env, capture_output=True).returncode == 1

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent_roles_dagster import exact_json
-from agent_roles_dagster.exact_json import (
+from agent_roles_dagster.reading import exact_json
+from agent_roles_dagster.reading.exact_json import (
     NotJson,
     all_members,
     check,

@@ -34,12 +34,12 @@ from hypothesis.stateful import (
 )
 from psycopg import sql
 
-from agent_roles_dagster import database
 from agent_roles_dagster.engines import spark_resource, started
-from agent_roles_dagster.landing import Unreadable, find_dump, landed_days, seal
-from agent_roles_dagster.mapping import apply_day
+from agent_roles_dagster.landing.find import Unreadable, find_dump, landed_days, seal
+from agent_roles_dagster.mapping.apply import apply_day
+from agent_roles_dagster.postgres import connection as database
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging import Held, Pruned, stage_day
+from agent_roles_dagster.staging.stage import Held, Pruned, stage_day
 from tests import model
 from tests.conftest import empty_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages

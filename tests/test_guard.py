@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_roles_dagster.guard import unusual, why_held
 from agent_roles_dagster.settings import Guard
+from agent_roles_dagster.staging.guard import unusual, why_held
 
 
 @pytest.mark.parametrize(

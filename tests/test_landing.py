@@ -20,10 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
-from agent_roles_dagster import landing
 from agent_roles_dagster.display import plain
-from agent_roles_dagster.dump import read_file
-from agent_roles_dagster.landing import (
+from agent_roles_dagster.landing import find as landing
+from agent_roles_dagster.landing.find import (
     Dump,
     NotRead,
     Unreadable,
@@ -35,6 +34,7 @@ from agent_roles_dagster.landing import (
     require_landed,
     seal,
 )
+from agent_roles_dagster.reading.raw_rows import read_file
 from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay
 
 RECORDS = b'[{"id": 10, "agents": [1, 2]}]'

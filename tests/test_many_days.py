@@ -22,12 +22,12 @@ import psycopg
 import pytest
 from dagster._core.event_api import PartitionKeyFilter
 
-from agent_roles_dagster.automation import LOAD
-from agent_roles_dagster.database import connect
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.landing import landed_days
-from agent_roles_dagster.many_days import LoadConfig, run_config
-from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.landing.find import landed_days
+from agent_roles_dagster.orchestration.automation import LOAD
+from agent_roles_dagster.orchestration.many_days import LoadConfig, run_config
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
 from tests.processes import LOAD_COMMAND, killed_at_the_end, start_command
 from tests.worlds import tables, write_day

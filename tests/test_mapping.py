@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect, run_file
-from agent_roles_dagster.mapping import NotApplied, apply_day
+from agent_roles_dagster.mapping.apply import NotApplied, apply_day
+from agent_roles_dagster.postgres.connection import connect, run_file
 from tests.conftest import Pipeline
 from tests.worlds import with_bulk, write_day
 
@@ -135,7 +135,7 @@ def _prune(pipeline: Pipeline, day: str) -> None:
     with connect(pipeline.database) as connection:
         for name, value in parameters.items():
             connection.execute("SELECT set_config(%s, %s, FALSE)", (f"agent_roles.{name}", value))
-        run_file(connection, "023_prune_snapshots")
+        run_file(connection, "mapping/prune_snapshots")
 
 
 def test_times_are_utc_whatever_the_sessions_time_zone_is(pipeline: Pipeline) -> None:

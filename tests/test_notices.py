@@ -12,14 +12,20 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
-from agent_roles_dagster import notices as notices_module
-from agent_roles_dagster import retries, sensors
-from agent_roles_dagster.assets import landed_dump, raw_roles
-from agent_roles_dagster.database import connect
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.notices import NotDelivered, gathered, overdue, post, what_went_wrong
-from agent_roles_dagster.partitions import SYNC_DAY
-from agent_roles_dagster.sensors import notices
+from agent_roles_dagster.orchestration import notices as notices_module
+from agent_roles_dagster.orchestration import retries, sensors
+from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
+from agent_roles_dagster.orchestration.notices import (
+    NotDelivered,
+    gathered,
+    overdue,
+    post,
+    what_went_wrong,
+)
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.sensors import notices
+from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline
 from tests.webhooks import Webhook, silent_server, webhook
 
@@ -201,7 +207,7 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
         (
             "42501",
             "PostgreSQL does not allow what the run needs; the run's log says of which table."
-            " Whoever owns the tables runs sql/010_schema.sql and sql/015_roles.sql with psql, as"
+            " Whoever owns the tables runs sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql, as"
             " after every update, and the day is materialised again.",
         ),
     ],

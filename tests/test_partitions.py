@@ -17,7 +17,7 @@ from dagster._core.storage.tags import (
 )
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.partitions import SYNC_DAY, sync_day_partitions
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_partitions
 from agent_roles_dagster.sync_days import EXPECTED
 from tests.conftest import Pipeline
 

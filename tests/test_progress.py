@@ -10,14 +10,14 @@ import psycopg
 import pytest
 
 from agent_roles_dagster import progress
-from agent_roles_dagster.database import connect
 from agent_roles_dagster.engines import Engine, spark_resource, started
-from agent_roles_dagster.load import Load, create_load_tables
-from agent_roles_dagster.mapping import apply_day
+from agent_roles_dagster.engines.tasks import add_rows_read, rows_read
+from agent_roles_dagster.mapping.apply import apply_day
+from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.progress import Progress, lasting, loading, writing
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging import stage_day
-from agent_roles_dagster.tasks import add_rows_read, rows_read
+from agent_roles_dagster.staging.load import Load, create_load_tables
+from agent_roles_dagster.staging.stage import stage_day
 from tests.conftest import Pipeline
 from tests.worlds import with_bulk, write_day
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect, sql_file
+from agent_roles_dagster.postgres.connection import connect, sql_file
 from tests.conftest import Pipeline, empty_database
 from tests.docs import block, run
 from tests.worlds import tables, write_day
@@ -44,7 +44,7 @@ def test_a_day_is_taken_back_as_if_never_staged_and_the_database_moves_and_goes_
     pipeline: Pipeline, other_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def take_back(day: str) -> None:
-        do("024_take_back_newest_day", tmp_path, ("day3", day))
+        do("admin/take_back_newest_day", tmp_path, ("day3", day))
 
     after = []
     for number in (1, 2, 3):
@@ -87,7 +87,7 @@ def test_the_database_moves_with_its_roles_and_what_the_runner_made_runs_as_the_
 ) -> None:
     with connect(pipeline.database):
         pass
-    pipeline.execute(sql_file("015_roles"))
+    pipeline.execute(sql_file("schema/015_roles"))
     old, new = (
         re.sub("//.*@", "//agent_roles_runner:a%20password@", url)
         for url in (pipeline.database, other_database)
@@ -139,7 +139,7 @@ def test_a_day_that_later_ones_could_not_be_compared_without_is_not_taken_back(
             " VALUES ('day1', 1, now(), now()), ('day2', 2, now(), NULL)"
         )
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        do("024_take_back_newest_day", tmp_path, ("day3", "day2"))
+        do("admin/take_back_newest_day", tmp_path, ("day3", "day2"))
     assert "day1, the day before, was pruned" in refused.value.stderr
     assert len(pipeline.rows("SELECT FROM agent_role_sync_days")) == 2
 
@@ -187,7 +187,10 @@ def test_a_team_gets_its_roles_and_a_reader_the_records_of_invalid_rows(
     role = f"reader_{uuid.uuid4().hex}"
     pipeline.execute(f"CREATE ROLE {role}")
     try:
-        recipes = ('-f sql/015_roles.sql\npsql "$ADMIN_URL"', "GRANT agent_roles_reader TO alice")
+        recipes = (
+            '-f sql/schema/015_roles.sql\npsql "$ADMIN_URL"',
+            "GRANT agent_roles_reader TO alice",
+        )
         for recipe in recipes:
             do(recipe, tmp_path, ("alice", role), ADMIN_URL=pipeline.database)
         with psycopg.connect(pipeline.database) as reader:

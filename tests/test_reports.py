@@ -12,8 +12,8 @@ import pytest
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
-from agent_roles_dagster.database import connect
 from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline
 
 EVERYTHING = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}

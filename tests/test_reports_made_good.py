@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from agent_roles_dagster import renewal, retries
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration import renewal, retries
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from tests.conftest import Pipeline
 from tests.test_reports import (
     STAGING,
@@ -20,7 +20,7 @@ from tests.test_reports import (
 )
 from tests.worlds import tables
 
-TAKE_BACK = Path(__file__).parent.parent / "sql" / "024_take_back_newest_day.sql"
+TAKE_BACK = Path(__file__).parent.parent / "sql" / "admin/take_back_newest_day.sql"
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from s3fs import S3FileSystem
 
-from agent_roles_dagster import database, retries
-from agent_roles_dagster.landing import NotRead
-from agent_roles_dagster.notices import what_went_wrong
-from agent_roles_dagster.partitions import SYNC_DAY
+from agent_roles_dagster.landing.find import NotRead
+from agent_roles_dagster.orchestration import retries
+from agent_roles_dagster.orchestration.notices import what_went_wrong
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.postgres import connection as database
 from tests.conftest import Pipeline
 from tests.planted import PASSWORD, PLANTED, leaks
 from tests.worlds import write_day

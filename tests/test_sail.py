@@ -21,8 +21,8 @@ from pyspark.errors import PySparkException
 
 from agent_roles_dagster.engines import Engine, door, sail, spark_resource, started
 from agent_roles_dagster.engines.errors import SailError
+from agent_roles_dagster.engines.tasks import map_in_arrow
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.tasks import map_in_arrow
 from tests.conftest import Pipeline
 from tests.processes import killed_at_the_end, start, stop
 from tests.worlds import tables, write_day

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import agent_roles_dagster
-from agent_roles_dagster.landing import find_dump
+from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.settings import Settings
 from tests.conftest import Pipeline
 

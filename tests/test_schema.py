@@ -1,7 +1,7 @@
 """The schema's versions: each earlier one is brought up to date, a newer one is left alone.
 
-`tests/schemas` has what sql/010_schema.sql was, as far as it made other tables than the one before,
-and what sql/012_upsert_agent_roles.sql was before it knew of pending days.
+`tests/schemas` has what sql/schema/010_schema.sql was, as far as it made other tables than the one before,
+and what sql/mapping/012_upsert_agent_roles.sql was before it knew of pending days.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import SCHEMA_VERSION, connect, sql_file
+from agent_roles_dagster.postgres.connection import SCHEMA_VERSION, connect, sql_file
 from agent_roles_dagster.settings import InvalidSetting
 from tests.conftest import Pipeline, empty_database
 
@@ -140,7 +140,7 @@ def test_the_tables_of_a_newer_version_are_left_alone(database: str) -> None:
         pass
     with psycopg.connect(database) as connection:
         with pytest.raises(psycopg.errors.RaiseException, match="newer than this file, nothing"):
-            connection.execute(sql_file("010_schema").encode())
+            connection.execute(sql_file("schema/010_schema").encode())
         connection.rollback()
         query = "SELECT version, to_regproc('agent_role_changes_between')"
         found = connection.execute(f"{query} FROM agent_role_schema_version".encode()).fetchall()
@@ -192,20 +192,22 @@ def test_a_copy_of_an_earlier_upsert_is_refused_and_what_is_pending_stays(
     """It knows of no pending days, so it would drop them without applying them."""
     pipeline.write("day1", {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
     assert pipeline.run("day1", select="raw_roles,stg_agent_roles,agent_role_pipeline_errors")
-    with pytest.raises(psycopg.errors.RaiseException, match="an earlier 012_upsert_agent_roles"):
+    with pytest.raises(
+        psycopg.errors.RaiseException, match="an earlier mapping/012_upsert_agent_roles"
+    ):
         pipeline.execute(upsert.read_text())
     assert pipeline.rows("SELECT day_no FROM agent_role_pending") == [(1,)]
     assert pipeline.rows("SELECT applied_at FROM agent_role_sync_days") == [(None,)]
-    pipeline.execute(sql_file("012_upsert_agent_roles"))
+    pipeline.execute(sql_file("mapping/012_upsert_agent_roles"))
     assert pipeline.rows("SELECT agent_id FROM agent_role_mapping ORDER BY 1") == [(1,), (2,)]
 
 
-@pytest.mark.parametrize("file", ["010_schema", "015_roles"])
+@pytest.mark.parametrize("file", ["schema/010_schema", "schema/015_roles"])
 def test_the_files_of_the_present_version_wait_for_no_reader(pipeline: Pipeline, file: str) -> None:
     """Whoever comes after them would wait for that reader, too."""
     pipeline.write("day1", {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
     assert pipeline.run("day1").success
-    pipeline.execute(sql_file("015_roles"))
+    pipeline.execute(sql_file("schema/015_roles"))
     with psycopg.connect(pipeline.database) as reader:
         for name in (*RELATIONS, "agent_role_history", "agent_role_pending_pairs"):
             reader.execute(f"SELECT FROM {name}".encode())
@@ -213,13 +215,13 @@ def test_the_files_of_the_present_version_wait_for_no_reader(pipeline: Pipeline,
         assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
 
 
-@pytest.mark.parametrize("file", ["010_schema", "015_roles"])
+@pytest.mark.parametrize("file", ["schema/010_schema", "schema/015_roles"])
 @pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION])
 def test_the_files_take_turns_with_runs(pipeline: Pipeline, file: str, version: int) -> None:
     """Else each would hold a table that the other one wants."""
     with connect(pipeline.database):
         pass  # creates the schema
-    pipeline.execute(sql_file("015_roles"))
+    pipeline.execute(sql_file("schema/015_roles"))
     pipeline.execute(f"UPDATE agent_role_schema_version SET version = {version}")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(pipeline.database) as run:
         run.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE")

@@ -30,10 +30,10 @@ from dagster._core.scheduler.instigation import (
 )
 from fsspec.implementations.local import LocalFileSystem
 
-from agent_roles_dagster import sensors
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.partitions import SYNC_DAY
-from agent_roles_dagster.sensors import landed_sync_days
+from agent_roles_dagster.orchestration import sensors
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.sensors import landed_sync_days
 from tests.conftest import Pipeline
 
 RECORDS = [{"id": 10, "agents": [1, 2]}]

@@ -16,14 +16,14 @@ import psutil
 import psycopg
 import pytest
 
-from agent_roles_dagster import load
-from agent_roles_dagster.database import connect, sql_file, staging_turn
 from agent_roles_dagster.engines import Engine, spark_resource, started
-from agent_roles_dagster.landing import NotRead, Unreadable
-from agent_roles_dagster.load import LOAD_TABLES
-from agent_roles_dagster.mapping import NotApplied, apply_day
+from agent_roles_dagster.landing.find import NotRead, Unreadable
+from agent_roles_dagster.mapping.apply import NotApplied, apply_day
+from agent_roles_dagster.postgres.connection import connect, sql_file, staging_turn
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import LostRows, StagedDay, stage_day
+from agent_roles_dagster.staging import load
+from agent_roles_dagster.staging.load import LOAD_TABLES
+from agent_roles_dagster.staging.stage import LostRows, StagedDay, stage_day
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 from tests.worlds import dump_for_several_tasks, with_bulk
@@ -234,7 +234,7 @@ def test_a_new_day_that_found_rows_there_is_mended_when_it_is_run_again(
     before = _all_pairs(pipeline)
     if damage == "SELECT":
         pipeline.execute(
-            f"SET agent_roles.sync_day = 'day2'; {sql_file('024_take_back_newest_day')}"
+            f"SET agent_roles.sync_day = 'day2'; {sql_file('admin/take_back_newest_day')}"
         )
         damage = "INSERT INTO agent_role_changes VALUES (8, 10, 2, 'removed')"
     pipeline.execute(damage)
@@ -901,7 +901,7 @@ def test_nothing_that_a_run_may_be_comparing_with_goes_while_it_stages(
     def meanwhile() -> None:
         apply_day(pipeline.database, "day3", "a run", keep_days=1, say=print)
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            pipeline.execute(take_back + sql_file("024_take_back_newest_day"))
+            pipeline.execute(take_back + sql_file("admin/take_back_newest_day"))
         assert pipeline.rows(there) == [("day1",), ("day2",), ("day3",)]
 
     _land(pipeline, "day4", [4])
@@ -1029,7 +1029,7 @@ def test_a_day_whose_own_table_is_gone_is_staged_anew(pipeline: Pipeline) -> Non
 def test_a_reader_holds_up_no_run(pipeline: Pipeline) -> None:
     """Neither by the lock that earlier versions had, nor by all that a reader may lock."""
     _stage(pipeline, {"day1": [1]})
-    pipeline.execute(sql_file("015_roles"))
+    pipeline.execute(sql_file("schema/015_roles"))
     runner = f"{pipeline.database}&options=-crole%3Dagent_roles_runner"
     with psycopg.connect(pipeline.database) as reader:
         reader.execute("SET ROLE agent_roles_reader")
@@ -1154,13 +1154,13 @@ def test_a_day_that_the_mapping_has_yet_to_follow_is_not_pruned(pipeline: Pipeli
     pipeline.execute("UPDATE agent_role_sync_days SET applied_at = NULL WHERE sync_day = 'day2'")
     pipeline.execute(
         "SET agent_roles.keep_days = '1'; SET agent_roles.sync_day = 'day5';"
-        f" SET agent_roles.landed_days = '{{}}'; {sql_file('023_prune_snapshots')}"
+        f" SET agent_roles.landed_days = '{{}}'; {sql_file('mapping/prune_snapshots')}"
     )
     query = "SELECT sync_day FROM stg_agent_roles ORDER BY 1"
     assert pipeline.rows(query) == [("day2",), ("day4",), ("day5",)]
 
 
-@pytest.mark.parametrize("file", ["023_prune_snapshots", "024_take_back_newest_day"])
+@pytest.mark.parametrize("file", ["mapping/prune_snapshots", "admin/take_back_newest_day"])
 def test_who_takes_a_snapshot_away_waits_for_the_run_that_is_staging(
     pipeline: Pipeline, file: str
 ) -> None:

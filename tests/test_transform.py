@@ -12,11 +12,16 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from agent_roles_dagster.dump import RAW_ROWS
 from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
+from agent_roles_dagster.reading.raw_rows import RAW_ROWS
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.tasks import Batches, map_in_arrow
-from agent_roles_dagster.transform import SNAPSHOT_SCHEMA, Decision, Seen, transform_agent_roles
+from agent_roles_dagster.staging.transform import (
+    SNAPSHOT_SCHEMA,
+    Decision,
+    Seen,
+    transform_agent_roles,
+)
 from tests.java import java_for_tests
 
 Pair = tuple[int | None, int | None]

@@ -12,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from agent_roles_dagster.database import connect
+from agent_roles_dagster.postgres.connection import connect
 
 playwright = pytest.importorskip("playwright", reason="the playwright package is not installed")
 

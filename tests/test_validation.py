@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from agent_roles_dagster.dump import (
+from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.reading.raw_rows import (
     NO_HOLDERS,
     NO_KNOWN_KEYS,
     NOT_AN_OBJECT,
     _integer,
     _plain_ids,
 )
-from agent_roles_dagster.engines import spark_resource, started
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.validation import id_value, message, status_value
+from agent_roles_dagster.staging.validation import id_value, message, status_value
 
 # JSON text of an id -> its BIGINT, or what is wrong with it. Texts' escapes are resolved.
 IDS: dict[str | None, int | str] = {

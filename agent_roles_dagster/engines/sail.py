@@ -24,8 +24,8 @@ from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 from agent_roles_dagster.engines.door import Intruder, only_connection
 from agent_roles_dagster.engines.errors import SailError
+from agent_roles_dagster.engines.tasks import let_tasks_run, stop_tasks
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.tasks import let_tasks_run, stop_tasks
 
 os.environ.setdefault("RUST_LOG", "error")  # Read when the library is loaded.
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import psycopg
 import pyarrow as pa
 
-from agent_roles_dagster.arrow_postgres import ArrowConnection
+from agent_roles_dagster.postgres.arrow import ArrowConnection
 
 DAYS = {"day1": "2026-03-01 06:00", "day2": "2026-03-02 06:00"}
 JDBC_DRIVER = Path("/usr/share/java/postgresql.jar")  # Debian's libpostgresql-jdbc-java

@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from agent_roles_dagster.arrow_postgres import ArrowConnection
+from agent_roles_dagster.postgres.arrow import ArrowConnection
 from tests.benchmark.__main__ import _database
 from tests.benchmark.peers import duckdb_pairs, execute
 from tests.processes import LOAD_COMMAND, killed_at_the_end

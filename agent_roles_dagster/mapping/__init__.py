@@ -1,0 +1,1 @@
+"""From staged days to the mapping."""

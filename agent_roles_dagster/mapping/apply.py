@@ -1,0 +1,162 @@
+"""Applying staged days to the mapping, by `sql/mapping/012_upsert_agent_roles.sql`."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+
+from agent_roles_dagster.postgres.connection import (
+    Connection,
+    connect,
+    lock_tables,
+    one,
+    rows_of_file,
+    run_file,
+)
+from agent_roles_dagster.progress import Progress, writing
+from agent_roles_dagster.sync_days import day_number
+
+
+class NotApplied(Exception):
+    """The day can't be applied. Its text is for the user; the mapping is as before."""
+
+
+class NotTakenBack(Exception):
+    """The day can't be taken back. Its text is for the user; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Rows of the mapping that were written (new or different), and that were deleted.
+
+    Attributes:
+        days: the day, and those that were applied with it.
+        pruned: the days whose snapshots left staging.
+    """
+
+    written: int
+    deleted: int
+    days: Sequence[str]
+    pruned: Sequence[str]
+
+
+def apply_day(
+    url: str,
+    sync_day: str,
+    run_id: str,
+    *,
+    keep_days: int = 0,
+    landed: Sequence[str] = (),
+    say: Callable[[str], None],
+    say_every: float | None = None,
+) -> Applied:
+    """Make the mapping follow the staged days, this one and any that was not applied yet.
+
+    Args:
+        keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
+        landed: the days that landed; what those not yet staged are compared with stays.
+        say: takes a line for the user.
+        say_every: seconds between lines about how far it is; None for the usual.
+
+    Raises:
+        NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
+        psycopg.Error: the database; the mapping is as before.
+    """
+    with (
+        connect(url) as connection,
+        Progress(say, writing(url, f"{sync_day}: applying"), say_every),
+    ):
+        if not one(
+            connection,
+            "SELECT staged_at IS NOT NULL AS x FROM agent_role_sync_days WHERE sync_day = %s",
+            (sync_day,),
+        ):
+            raise NotApplied(
+                f"{sync_day} is not staged, so there is nothing to apply and the mapping is as"
+                " before; materialise stg_agent_roles for it first"
+            )
+        wait = f"{sync_day}: waiting, since another run is changing the tables"
+        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        lock_tables(connection, on_wait=lambda: say(wait))
+        # From here on, no other day is going to be applied with these.
+        pending = connection.execute(
+            "SELECT sync_day FROM agent_role_sync_days"
+            " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
+        ).fetchall()
+        days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)
+        for day in days:
+            _require_sound(
+                rows_of_file(connection, "mapping/011_require_sound", sync_day=day)[0], day
+            )
+        connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+        filled = one(connection, "SELECT agent_role_fill_mapping()")
+        counts = run_file(connection, "mapping/012_upsert_agent_roles")
+        _begin, _path, _lock, _no_scan, _plan, written, deleted, _days, followed, _commit = counts
+        if filled or followed:
+            # What the next run finds here it reads from end to end.
+            connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
+        pruned = _prune(connection, sync_day, keep_days, landed) if keep_days else []
+    return Applied(filled + written, deleted, days, pruned)
+
+
+def _prune(
+    connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]
+) -> list[str]:
+    """Drop old snapshots, unless somebody uses them just now: then a later run does.
+
+    Returns:
+        The days whose snapshots are gone since.
+    """
+    dropped: list[str] = []
+    parameters = {
+        "sync_day": sync_day,
+        "keep_days": str(keep_days),
+        "landed_days": f"{{{','.join(str(day_number(day)) for day in landed)}}}",
+    }
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        for name, value in parameters.items():
+            connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value))
+        run_file(connection, "mapping/prune_snapshots")
+        # As the file has it: when this transaction began.
+        dropped = [
+            row["sync_day"]
+            for row in connection.execute(
+                "SELECT sync_day FROM agent_role_sync_days"
+                " WHERE pruned_at = now() AT TIME ZONE 'UTC' ORDER BY day_no"
+            ).fetchall()
+        ]
+    return dropped
+
+
+def _require_sound(facts: dict[str, int], sync_day: str) -> None:
+    if broken := {name: count for name, count in facts.items() if count}:
+        shown = ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in broken.items())
+        raise NotApplied(
+            f"what is staged for {sync_day} breaks rules ({shown}), so nothing was applied and the"
+            " mapping is as before; materialise stg_agent_roles for the day again, which stages it"
+            " anew from its dump"
+        )
+
+
+def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> None:
+    """Take the newest staged day out of all tables, and have the mapping follow.
+
+    Raises:
+        NotTakenBack: it is not the newest one, or the snapshot of the day before was pruned.
+        psycopg.Error: the database. The mapping may have yet to follow, which the next run does.
+    """
+    if not one(connection, "SELECT count(*) FROM agent_role_sync_days WHERE staged_at IS NOT NULL"):
+        raise NotTakenBack(f"no day is staged, so {sync_day!r} is not, and nothing was changed")
+    connection.execute("BEGIN")  # which the file's own COMMIT ends
+    connection.execute("SELECT set_config('agent_roles.sync_day', %s, TRUE)", (sync_day,))
+    try:
+        run_file(connection, "admin/take_back_newest_day")
+    except psycopg.errors.RaiseException as error:
+        hint = error.diag.message_hint
+        raise NotTakenBack(f"{error.diag.message_primary}. {hint}") from None
+    connection.execute("BEGIN")
+    connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+    run_file(connection, "mapping/012_upsert_agent_roles")

@@ -1,0 +1,1 @@
+"""What Dagster sees: assets, checks, jobs, sensors, partitions, and what they report."""

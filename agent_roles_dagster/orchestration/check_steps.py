@@ -1,0 +1,81 @@
+"""The steps that run the asset checks. Each table's checks are one, so that it is read once.
+
+What the checks find is decided in `checks`.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from agent_roles_dagster.orchestration import checks
+from agent_roles_dagster.orchestration import run_outcome as outcome
+from agent_roles_dagster.orchestration.check_results import passing_again, unreached, with_unreached
+from agent_roles_dagster.orchestration.checks import MAPPING
+from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.orchestration.retries import retried_if_lost
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.progress import Progress, lasting
+
+Result = dg.AssetCheckResult | dg.AssetCheckEvaluation
+
+
+@dg.multi_asset_check(name="check_stg_agent_roles", specs=checks.ON_STAGED)
+@with_unreached(MAPPING)
+@retried_if_lost
+def check_stg_agent_roles(
+    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
+) -> Iterator[Result]:
+    """One pass over the day's staged rows; a second one only to show offenders."""
+    with connect(agent_roles.database_url()) as connection, _telling(context, "stg_agent_roles"):
+        results = checks.of_staging(connection, context.partition_key)
+    yield from _told(context, results)
+    if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
+        # Dagster ends the step as failed now, and what follows is not run.
+        yield from unreached(context.op_execution_context, agent_roles, [MAPPING])
+
+
+@dg.multi_asset_check(name="check_agent_role_pipeline_errors", specs=checks.ON_ERRORS)
+@retried_if_lost
+def check_agent_role_pipeline_errors(
+    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
+) -> Iterator[Result]:
+    """Counts the day's errors by rule."""
+    with (
+        connect(agent_roles.database_url()) as connection,
+        _telling(context, "agent_role_pipeline_errors"),
+    ):
+        results = checks.of_errors(connection, context.partition_key)
+    yield from _told(context, results)
+
+
+@dg.multi_asset_check(name="check_agent_role_mapping", specs=checks.ON_MAPPING)
+@retried_if_lost
+def check_agent_role_mapping(
+    context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
+) -> Iterator[Result]:
+    """One pass over the mapping and the newest staged day."""
+    with connect(agent_roles.database_url()) as connection:
+        with _telling(context, "agent_role_mapping"):
+            whole = checks.of_mapping(connection)
+            results = [*whole, *checks.of_times(connection, context.partition_key)]
+        yield from _told(context, results)
+        yield from passing_again(context.op_execution_context, whole)
+        # The last step of a run of all assets, so this is the last line that it says.
+        failed = outcome.failed_checks(context.instance, context.run.run_id)
+        context.log.info(outcome.staged(connection, context.partition_key, failed))
+
+
+def _telling(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
+    return Progress(context.log.info, lasting(f"{context.partition_key}: checking {table}"))
+
+
+def _told(
+    context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult]
+) -> Sequence[dg.AssetCheckResult]:
+    """The results, of which those that failed are in the log, too: Dagster does not log them."""
+    for result in results:
+        if not result.passed:
+            is_warning = result.severity == dg.AssetCheckSeverity.WARN
+            log = context.log.warning if is_warning else context.log.error
+            log(f"{context.partition_key}: {checks.finding(result)}")
+    return results

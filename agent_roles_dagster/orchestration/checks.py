@@ -1,0 +1,338 @@
+"""The asset checks: the tables asked whether they keep the rules, whoever wrote to them.
+
+They query; the queries are in `sql/`. The steps that run them are in `check_steps`.
+
+https://docs.dagster.io/guides/test/asset-checks
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import dagster as dg
+
+from agent_roles_dagster.orchestration.partitions import sync_day_partitions
+from agent_roles_dagster.postgres.connection import Connection, one, rows_of_file
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.staging.guard import unusual
+
+STAGED, ERRORS, MAPPING = map(
+    dg.AssetKey, ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping")
+)
+MAX_INVALID_SHARE = 0.20
+SUSPECT = "no_removals_beside_invalid_records"
+USUAL = "changes_are_usual"
+_SHOWN = 20
+
+# Check's name, column of sql/checks/staging.sql that counts offenders, what it means.
+_STAGING_RULES = (
+    ("agent_id_is_not_null", "null_agent_ids", "Every staged row has an agent_id."),
+    ("role_id_is_not_null", "null_role_ids", "Every staged row has a role_id."),
+    ("status_is_not_null", "null_statuses", "Every staged row has a status."),
+    ("status_is_known", "other_statuses", "Every status is assigned or removed."),
+    ("no_pair_twice", "twice", "No pair of agent and role is staged twice for the day."),
+)
+
+# What mends a mapping that somebody else changed, before any staged day is applied again.
+_FOLLOW_ALL = (
+    "INSERT INTO agent_role_pending SELECT agent_id, role_id FROM agent_role_changes"
+    " UNION SELECT agent_id, role_id FROM agent_role_mapping"
+)
+
+
+def _spec(asset: str, name: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        name,
+        asset=asset,
+        description=description,
+        blocking=blocking,
+        partitions_def=sync_day_partitions,
+    )
+
+
+# Found by the steps that read and stage the day, not by one of its own.
+MAY_BE_STAGED = _spec(
+    "stg_agent_roles",
+    "day_may_be_staged",
+    "The day is a snapshot, and what it would change is plausible. Where not, it is not staged, and"
+    " the result says why and what to do.",
+)
+
+ON_STAGED = (
+    *(
+        _spec("stg_agent_roles", name, description, blocking=True)
+        for name, _, description in _STAGING_RULES
+    ),
+    _spec(
+        "stg_agent_roles",
+        "conservation",
+        "Raw rows = distinct valid pairs + duplicates + invalid rows, and the tables have as"
+        " many rows as the day's record says.",
+        blocking=True,
+    ),
+    _spec(
+        "stg_agent_roles",
+        SUSPECT,
+        "No role lost agents on a day when records of that role were invalid: that may be"
+        " damage in the dump, not removals.",
+    ),
+    _spec(
+        "stg_agent_roles",
+        USUAL,
+        "The day does not newly assign far more pairs than the day before had, and where that"
+        " had few, not more than half of them are gone. A warning; a day is held beyond other"
+        " limits.",
+    ),
+)
+# A day for which one of these fails is not applied.
+BLOCKING = {spec.name for spec in ON_STAGED if spec.blocking}
+ON_ERRORS = (
+    _spec(
+        "agent_role_pipeline_errors",
+        "no_invalid_rows",
+        f"No row was refused. A warning if some were, an error above {MAX_INVALID_SHARE:.0%}.",
+    ),
+)
+# Of the whole mapping, so the same for any day.
+OF_WHOLE_MAPPING = (
+    _spec(
+        "agent_role_mapping",
+        "assigned_pairs_are_the_newest_days",
+        "The pairs that the mapping says are assigned are exactly those of the newest staged"
+        " day. Where they are not, somebody else changed it; the result says how to mend that.",
+    ),
+    _spec(
+        "agent_role_mapping",
+        "times_fit_status",
+        "Every assignment has a beginning, and an end exactly if it is removed. Where not,"
+        " somebody else changed the mapping; the result says how to mend that.",
+    ),
+)
+ON_MAPPING = (
+    *OF_WHOLE_MAPPING,
+    _spec(
+        "agent_role_mapping",
+        "observed_at_rises",
+        "The day's source was read later than that of the staged day before, and earlier than"
+        " that of the staged day after.",
+    ),
+)
+BY_STEP = ((MAY_BE_STAGED,), ON_STAGED, ON_ERRORS, ON_MAPPING)
+
+
+def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
+    """What the checks on stg_agent_roles find for the day."""
+    names = [*(name for name, _, _ in _STAGING_RULES), "conservation", SUSPECT, USUAL]
+    known = rows_of_file(connection, "reports/shown_day", sync_day=day)
+    if not known or not known[0]["is_staged"]:
+        return [_nothing(name, f"{day} is not staged") for name in names]
+    if known[0]["pruned_at"]:
+        return [_nothing(name, f"the snapshot of {day} was pruned") for name in names]
+    facts = rows_of_file(connection, "checks/staging", sync_day=day)[0]
+    offenders: Sequence[Mapping[str, Any]] = []
+    if any(facts[column] for _, column, _ in _STAGING_RULES):
+        offenders = rows_of_file(connection, "checks/staging_offenders", sync_day=day)
+    suspects = rows_of_file(connection, "checks/suspect_removals", sync_day=day)
+    return [
+        *(
+            _rule(name, facts[column], facts["all_rows"], _broken(offenders, column))
+            for name, column, _ in _STAGING_RULES
+        ),
+        _conservation(facts),
+        dg.AssetCheckResult(
+            check_name=SUSPECT,
+            asset_key="stg_agent_roles",
+            passed=not suspects,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "roles": len(suspects),
+                "removals": sum(row["removals"] for row in suspects),
+                **({"sample": _table(suspects)} if suspects else {}),
+            },
+        ),
+        _usual(known[0]),
+    ]
+
+
+def _usual(known: Mapping[str, Any]) -> dg.AssetCheckResult:
+    previous = known["previous_assigned"]
+    newly = known["assigned"] - previous + known["removed"]
+    found: list[str] = []
+    if known["previous_day"]:
+        found = unusual(
+            Settings.from_env().guard, newly=newly, previous=previous, removals=known["removed"]
+        )
+    return dg.AssetCheckResult(
+        check_name=USUAL,
+        asset_key="stg_agent_roles",
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{known['sync_day']}: {'; '.join(found)}." if found else None,
+        metadata={
+            "previous day": known["previous_day"] or "none",
+            "assigned on the previous day": previous,
+            "newly assigned": newly,
+            "removed": known["removed"],
+        },
+    )
+
+
+def _nothing(name: str, why: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key="stg_agent_roles",
+        passed=True,
+        description=f"There is nothing to check: {why}.",
+    )
+
+
+def _broken(offenders: Sequence[Mapping[str, Any]], column: str) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in row.items() if key != "broken"}
+        for row in offenders
+        if row["broken"] == column
+    ]
+
+
+def _rule(
+    name: str, number: int, rows: int, sample: Sequence[Mapping[str, Any]]
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key="stg_agent_roles",
+        passed=number == 0,
+        metadata={
+            "rows": rows,
+            "offenders": number,
+            **({"sample": _table(sample)} if sample else {}),
+        },
+    )
+
+
+def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
+    sides = {
+        "raw rows = valid pairs + duplicates + invalid rows": (
+            facts["raw_rows"],
+            facts["valid_pairs"] + facts["duplicates"] + facts["invalid_rows"],
+        ),
+        "assigned pairs recorded = staged": (facts["assigned_recorded"], facts["assigned_stored"]),
+        "removed pairs recorded = staged": (facts["removed_recorded"], facts["removed_stored"]),
+        "invalid rows recorded = in the errors table": (
+            facts["error_rows"],
+            facts["errors_stored"],
+        ),
+    }
+    return dg.AssetCheckResult(
+        check_name="conservation",
+        asset_key="stg_agent_roles",
+        passed=all(left == right for left, right in sides.values()),
+        metadata={
+            name: f"{left:,} = {right:,}" if left == right else f"{left:,} is not {right:,}"
+            for name, (left, right) in sides.items()
+        },
+    )
+
+
+def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
+    """What the check on agent_role_pipeline_errors finds for the day."""
+    rules = rows_of_file(connection, "checks/errors", sync_day=day)
+    errors = one(
+        connection,
+        "SELECT count(*) AS n FROM agent_role_pipeline_errors WHERE sync_day = %s",
+        (day,),
+    )
+    raw_rows = one(
+        connection,
+        "SELECT error_raw_rows FROM agent_role_sync_days WHERE sync_day = %s",
+        (day,),
+    )
+    # Errors beside no raw row that is known of are somebody else's: not a small share of anything.
+    share = errors / raw_rows if raw_rows else float(errors > 0)
+    too_many = share > MAX_INVALID_SHARE
+    return [
+        dg.AssetCheckResult(
+            check_name="no_invalid_rows",
+            asset_key="agent_role_pipeline_errors",
+            passed=errors == 0,
+            severity=dg.AssetCheckSeverity.ERROR if too_many else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "invalid rows": errors,
+                "share of raw rows": share,
+                **({"by rule": _table(rules)} if rules else {}),
+            },
+        )
+    ]
+
+
+def of_mapping(connection: Connection) -> list[dg.AssetCheckResult]:
+    """What the checks on the whole of agent_role_mapping find, which is the same for any day."""
+    facts = rows_of_file(connection, "checks/mapping")[0]
+    found = {}
+    if not facts["is_same"] or facts["inconsistent"]:
+        found = {row["kind"]: row for row in rows_of_file(connection, "checks/mapping_offenders")}
+    results = []
+    for name, kinds in (
+        ("assigned_pairs_are_the_newest_days", ("not staged", "not mapped")),
+        ("times_fit_status", ("times",)),
+    ):
+        here = [found[kind] for kind in kinds if kind in found]
+        results.append(
+            dg.AssetCheckResult(
+                check_name=name,
+                asset_key="agent_role_mapping",
+                passed=not here,
+                metadata={
+                    "offenders": sum(row["pairs"] for row in here),
+                    **{f"{row['kind']}: sample": "; ".join(row["sample"]) for row in here},
+                    **({"to mend it, run this and materialise again": _FOLLOW_ALL} if here else {}),
+                },
+            )
+        )
+    return results
+
+
+def of_times(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
+    """Whether the day's source was read between those of the days beside it."""
+    not_rising = rows_of_file(connection, "checks/observed_at", sync_day=day)
+    return [
+        dg.AssetCheckResult(
+            check_name="observed_at_rises",
+            asset_key="agent_role_mapping",
+            passed=not not_rising,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "days": len(not_rising),
+                **({"sample": _table(not_rising)} if not_rising else {}),
+            },
+        )
+    ]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """The first rows, as a table that the UI draws."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({key: "" if value is None else str(value) for key, value in row.items()})
+            for row in rows[:_SHOWN]
+        ],
+        schema=dg.TableSchema([dg.TableColumn(key) for key in rows[0]]),
+    )
+
+
+def finding(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> str:
+    """A sentence about a check that failed: what it expects, and what it found."""
+    assert result.asset_key
+    assert result.check_name
+    kind = "warning" if result.severity == dg.AssetCheckSeverity.WARN else "error"
+    numbers = ", ".join(
+        f"{name}: {value.value}"
+        for name, value in result.metadata.items()
+        if isinstance(value, dg.IntMetadataValue)
+    )
+    found = (result.description or numbers or "see the check").removesuffix(".")
+    key = dg.AssetCheckKey(result.asset_key, result.check_name)
+    expected = next((spec.description for spec in chain(*BY_STEP) if spec.key == key), "")
+    return (
+        f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({kind})."
+        f" What it expects: {expected} Found: {found}."
+    )

@@ -1,0 +1,100 @@
+"""The jobs that have a name. Any other run is of whatever assets somebody chooses.
+
+https://docs.dagster.io/guides/build/jobs/asset-jobs
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
+from pydantic import Field
+
+from agent_roles_dagster.mapping.apply import NotTakenBack, take_back_newest_day
+from agent_roles_dagster.orchestration.assets import ACCEPT
+from agent_roles_dagster.orchestration.automation import LOAD, LOADED
+from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
+from agent_roles_dagster.orchestration.many_days import load_days
+from agent_roles_dagster.orchestration.partitions import sync_day_partitions
+from agent_roles_dagster.orchestration.renewal import owed
+from agent_roles_dagster.orchestration.reports import Event
+from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.postgres.connection import connect
+
+
+def _to_fill_in(sync_day: str) -> dict[str, Any]:
+    """What the launchpad shows for the day: only the reason and the approver are missing."""
+    accept = {"day": sync_day, "reason": "", "approver": ""}
+    return {"ops": {"stage_agent_roles": {"config": {"accept": accept}}}}
+
+
+load_day = dg.define_asset_job(
+    "load_day",
+    selection=dg.AssetSelection.assets("raw_roles", STAGED, ERRORS, MAPPING),
+    partitions_def=sync_day_partitions,
+    description="Reads, stages and applies a day. Choose the day as the partition.",
+)
+
+accept_held_day = dg.define_asset_job(
+    ACCEPT,
+    selection=dg.AssetSelection.assets("raw_roles", STAGED, ERRORS, MAPPING),
+    partitions_def=sync_day_partitions,
+    config=dg.PartitionedConfig(sync_day_partitions, run_config_for_partition_key_fn=_to_fill_in),
+    description="Stages and applies a day that was held, since its removals are right. Choose the"
+    " day as the partition, and fill in the reason and the approver: both are kept with the day.",
+)
+
+
+@dg.job(
+    name=LOAD,
+    tags={
+        LOADED: "many days",
+        # Not the limit for a run of one day.
+        MAX_RUNTIME_SECONDS_TAG: str(7 * 86_400),
+        # A run that died goes on with what is not loaded yet.
+        "dagster/retry_strategy": "ALL_STEPS",
+    },
+    description="Loads a folder of many days in one run: all that have landed and are not staged as"
+    " they landed, in their own order. Its config narrows that down; without any, it loads all.",
+)
+def load_landed_days() -> None:
+    """One step, since the days go one after the other."""
+    load_days()
+
+
+class DayToTakeBack(dg.Config):
+    """Run config of `take_back_newest_day`."""
+
+    day: str = Field(description="The day, e.g. day4. It must be the newest staged one.")
+
+
+@dg.op(
+    name="take_back",
+    out={},
+    description="Takes the day out of all tables, has the mapping follow, and reports the days"
+    " that it concerns.",
+)
+def _take_back(
+    context: dg.OpExecutionContext, config: DayToTakeBack, agent_roles: AgentRolesResource
+) -> Iterator[Event]:
+    day = config.day.strip()
+    with connect(agent_roles.database_url()) as connection:
+        try:
+            take_back_newest_day(connection, day, context.run_id)
+        except NotTakenBack as error:
+            raise dg.Failure(
+                str(error), {"outcome": "not taken back"}, allow_retries=False
+            ) from None
+        context.log.info(f"{day}: taken back, as if it had never been staged")
+        yield from owed(context, connection, day, own=[], since=f"{day} was taken back")
+
+
+@dg.job(
+    name="take_back_newest_day",
+    description="Takes the newest staged day back, as if it had never been staged: a day that"
+    " should not be there at all. Move its folder out of the landing folder first. To correct a"
+    " day, land the right dump under its name and run it again instead.",
+)
+def take_back_newest() -> None:
+    """One step."""
+    _take_back()

@@ -1,0 +1,98 @@
+"""The partitions: sync days, which arrive over time. Which names are valid is `sync_days`' affair.
+
+https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import wraps
+from typing import Any
+
+import click
+import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.instance import DynamicPartitionsStore
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from agent_roles_dagster.landing.find import NotRead, require_landed
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.sync_days import InvalidSyncDay
+
+
+class SyncDayPartitions(dg.DynamicPartitionsDefinition):
+    """Dynamic partitions that know by themselves a day that has landed.
+
+    Dagster's command line refuses a key that is not registered, and has no command to register
+    one; it asks this object, which registers the day if it has landed. The webserver and the
+    daemon see ordinary dynamic partitions of the same name.
+    """
+
+    def has_partition_key(
+        self,
+        partition_key: str,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: DynamicPartitionsStore | None = None,
+    ) -> bool:
+        """Whether the day is registered, registering it first if it has landed.
+
+        Raises:
+            click.UsageError: its name is no sync day's, it has not landed, or nobody can tell.
+        """
+        if super().has_partition_key(partition_key, current_time, dynamic_partitions_store):
+            return True
+        try:
+            require_landed(Settings.from_env().landing, partition_key)
+        except (InvalidSyncDay, NotRead) as error:
+            raise click.UsageError(str(error)) from error
+        with partition_loading_context(current_time, dynamic_partitions_store) as context:
+            store = context.dynamic_partitions_store
+            if isinstance(store, dg.DagsterInstance):
+                store.add_dynamic_partitions(SYNC_DAY, [partition_key])
+        return True
+
+
+SYNC_DAY = "sync_day"
+sync_day_partitions = SyncDayPartitions(name=SYNC_DAY)
+
+
+def of_one_day(compute: Any) -> Any:
+    """A step that refuses a run over a range, as "pass partition ranges to single run" launches.
+
+    Dagster takes such days in the order of registration, and none at all where that has the range's
+    end before its start: the run would end well, without having done anything.
+    """
+
+    @wraps(compute)
+    def step(context: Any, *args: Any, **resources: Any) -> Iterator[Any]:
+        tags = context.run.tags
+        first = tags.get(ASSET_PARTITION_RANGE_START_TAG)
+        last = tags.get(ASSET_PARTITION_RANGE_END_TAG)
+        if first != last:
+            why = {"outcome": "refused"}
+            raise dg.Failure(_range_sentence(first, last), why, allow_retries=False)
+        yield from compute(context, *args, **resources)
+
+    return step
+
+
+def refuse_range_option() -> None:
+    """The same for the option of Dagster's command line, before it answers with a traceback.
+
+    Raises:
+        click.UsageError: the command that imports this has the option.
+    """
+    command = click.get_current_context(silent=True)
+    asked: Any = command.params.get("partition_range") if command else None
+    if asked:
+        raise click.UsageError(_range_sentence(*asked.partition("...")[::2]))
+
+
+def _range_sentence(first: str | None, last: str | None) -> str:
+    return (
+        f"{first} to {last}: a run over a range of days would take them in the order in which they"
+        " were registered. Nothing was changed in any table. Run the job load_landed_days with"
+        f" the config from: {first}, to: {last}, which loads them in their own order"
+    )

@@ -1,0 +1,1 @@
+"""PostgreSQL: connecting, the SQL files, Arrow, and a server of our own."""

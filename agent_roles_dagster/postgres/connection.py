@@ -1,0 +1,330 @@
+"""PostgreSQL: where it is, how to connect, and the SQL files. What the tables mean is in them."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from agent_roles_dagster.postgres.embedded.server import running_server
+from agent_roles_dagster.settings import InvalidSetting, Settings
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+_HERE = Path(__file__).parent
+# Of sql/schema/010_schema.sql, which says it, too. It rises with each change that the code needs.
+SCHEMA_VERSION = 4
+# Who owns the days where sql/schema/015_roles.sql was run.
+_RUNNER = "agent_roles_runner"
+# As the SQL files have it, which take the locks themselves when they run with psql.
+_LOCK = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
+# So long a run waits before it says so: autovacuum gives way after a second.
+_SILENCE = "2s"
+# SQLSTATE classes 28 and 3D, which libpq doesn't tell of a connection that was not made. A server
+# that speaks another language counts as one that can't be reached.
+REFUSALS = re.compile(
+    r"FATAL: +(?:.*authentication failed for user|no pg_hba\.conf entry|pg_hba\.conf rejects"
+    r'|role ".*" (?:does not exist|is not permitted)|database ".*" does not exist)'
+)
+# A run waits for as long as it must, whatever is set for the role, the database or in the URL.
+# Joined, as a server knows no settings of later versions.
+SESSION = """
+    SELECT pg_catalog.set_config(known.name, wanted.setting, FALSE)
+    FROM pg_catalog.pg_settings AS known
+    INNER JOIN (
+        VALUES
+        ('client_min_messages', 'warning'),
+        ('default_transaction_isolation', 'read committed'),
+        ('default_transaction_read_only', 'off'),
+        ('idle_in_transaction_session_timeout', '0'),
+        ('idle_session_timeout', '0'),
+        ('lock_timeout', '0'),
+        ('standard_conforming_strings', 'on'),
+        ('statement_timeout', '0'),
+        ('transaction_timeout', '0')
+    ) AS wanted (name, setting) ON known.name = wanted.name
+"""
+# What a run may take of the server's memory to sort, hash, and build indexes, never less than it
+# would without this: shares of shared_buffers, which is a share itself of what the server has, or
+# of the setting agent_roles.memory.
+_MEMORY = """
+    SELECT pg_catalog.set_config(
+        known.name,
+        greatest(known.setting::BIGINT, least(memory.bytes / share.part / 1024, 2097151))::TEXT,
+        FALSE
+    )
+    FROM (VALUES ('work_mem', 8), ('maintenance_work_mem', 2)) AS share (name, part)
+    INNER JOIN pg_catalog.pg_settings AS known ON share.name = known.name
+    CROSS JOIN LATERAL pg_catalog.pg_size_bytes(
+        coalesce(
+            nullif(pg_catalog.current_setting('agent_roles.memory', TRUE), ''),
+            pg_catalog.current_setting('shared_buffers')
+        )
+    ) AS memory (bytes)
+"""
+
+
+class NotReachable(psycopg.OperationalError):
+    """No connection was made. Its text says why and what to do, and has no password."""
+
+
+class Refused(NotReachable):
+    """The server answered that there is no such database, or none for this user."""
+
+
+def database_url(settings: Settings) -> str:
+    """libpq URL of the database; the embedded server is started where none is set."""
+    return settings.database_url or running_server(settings.home)
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Connection]:
+    """An autocommitting connection to a database in which the schema exists.
+
+    An error of PostgreSQL's that leaves it says what is wrong, and quotes no row.
+
+    Raises:
+        InvalidSetting: the URL is none, or names a database or a user that can't be used.
+        Refused: the server does not let this user into this database.
+        NotReachable: no connection was made for any other reason, which may pass.
+    """
+    _require_url(url)
+    kept = _kept.pop(url, None) if _kept is not None else None
+    try:
+        # What is prepared in a session is not there in the next one that a pooler gives.
+        opened = kept or psycopg.connect(
+            with_encoding(url), autocommit=True, row_factory=dict_row, prepare_threshold=None
+        )
+    except psycopg.OperationalError as error:
+        kind = Refused if REFUSALS.search(str(error)) else NotReachable
+        # Of several lines, of which the last may be a question.
+        why = " ".join(str(error).split()).removesuffix(".")
+        raise kind(
+            f"{why}{'' if why.endswith('?') else '.'} Nothing was changed. AGENT_ROLES_DATABASE_URL"
+            " says which database is used; without it, it is the embedded one"
+        ) from None
+    with _closed_or_kept(opened, url) as connection:
+        try:
+            if connection is not kept:
+                _prepare(connection)
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise psycopg.errors.InsufficientPrivilege(
+                f"{error.diag.message_primary}. Whoever owns the tables runs sql/schema/010_schema.sql and"
+                " sql/schema/015_roles.sql with psql, as after every update"
+            ) from None
+        except psycopg.Error as error:
+            if error.diag.message_detail is None and error.diag.context is None:
+                raise
+            # These may quote a row, with names and addresses.
+            told = type(error)(error.diag.message_primary or "PostgreSQL refused")
+            raise told.with_traceback(error.__traceback__) from None
+
+
+def _prepare(connection: Connection) -> None:
+    _require_utf8(connection)
+    # With each transaction, as a pooler may give it another session than the one before.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    connection.read_only = False
+    connection.execute(SESSION.encode())
+    connection.execute(_MEMORY.encode())
+    _require_place(connection)
+    _require_version(connection)
+
+
+_kept: dict[str, Connection] | None = None
+
+
+@contextmanager
+def connection_kept() -> Iterator[None]:
+    """Within it, a connection that is done with stays open for whoever connects next.
+
+    For one process that connects many times within a day's work, one after the other; in one
+    thread, since two would take it from each other's hands.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        kept, _kept = _kept, None
+        for connection in kept.values():
+            connection.close()
+
+
+@contextmanager
+def _closed_or_kept(connection: Connection, url: str) -> Iterator[Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    if _kept is None or url in _kept or not is_idle:
+        connection.close()
+    else:
+        _kept[url] = connection
+
+
+def with_encoding(url: str) -> str:
+    """The URL's parameters, with text as UTF-8, whatever the URL or the environment says."""
+    return psycopg.conninfo.make_conninfo(url, client_encoding="UTF8")
+
+
+def _require_utf8(connection: Connection) -> None:
+    """Refuse a database that can't hold every name, before anything is written there."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise InvalidSetting(
+            f"The database {connection.info.dbname} has the encoding {encoding}, which does not"
+            " hold every text of a dump. Nothing was changed. Make one with UTF8, for example"
+            " by CREATE DATABASE agent_roles ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _require_place(connection: Connection) -> None:
+    """Refuse to make tables beside those that are there, and to work on somebody else's.
+
+    Nothing would find the days in another schema: neither the next run, nor the lock that makes
+    runs take turns. And whoever owns a table may have it run code as the one who writes there.
+    """
+    found = connection.execute(
+        "SELECT quote_ident(current_schema()) AS here, current_user AS who,"
+        " (SELECT relnamespace::REGNAMESPACE::TEXT FROM pg_class"
+        " WHERE oid = to_regclass('agent_role_pending')) AS place,"
+        " (SELECT pg_get_userbyid(relowner) FROM pg_class"
+        " WHERE oid = to_regclass('stg_agent_roles')) AS owner"
+    ).fetchone()
+    assert found is not None
+    here, place, owner = found["here"], found["place"], found["owner"]
+    if place not in (None, here):
+        raise InvalidSetting(
+            f"The tables are in the schema {place}, but the search_path of this connection would"
+            f" make new ones elsewhere. Nothing was changed. Put {place} first, for example by"
+            f" ?options=-csearch_path%3D{place} at the end of AGENT_ROLES_DATABASE_URL"
+        )
+    if here is None:
+        raise InvalidSetting(
+            "The search_path of this connection names no schema that is there. Nothing was changed."
+            " Make the schema, or name another one in AGENT_ROLES_DATABASE_URL"
+        )
+    if owner == _RUNNER != found["who"]:
+        raise InvalidSetting(
+            f"The tables are for {_RUNNER} to write, but AGENT_ROLES_DATABASE_URL names"
+            f" {found['who']}, as whom what {_RUNNER} put into them would run. Nothing was changed."
+            f" Name {_RUNNER} in it"
+        )
+
+
+def _require_version(connection: Connection) -> None:
+    """Bring the tables up to date if they are of an earlier version, or not there at all."""
+    version = 0
+    known = "SELECT to_regclass('agent_role_schema_version') IS NOT NULL AS known"
+    if one(connection, known):
+        version = one(connection, "SELECT version FROM agent_role_schema_version")
+    if version > SCHEMA_VERSION:
+        raise InvalidSetting(
+            f"The tables are of version {version}, and this code knows {SCHEMA_VERSION}: somebody"
+            " runs a newer one. Nothing was changed. Install that one here, too"
+        )
+    if version < SCHEMA_VERSION:
+        run_file(connection, "schema/010_schema")
+
+
+def days_schema(connection: Connection) -> str:
+    """The schema of the days and of the load tables, beside that of the other tables."""
+    return str(one(connection, "SELECT current_schema() || '_days' AS name"))
+
+
+def _require_url(url: str) -> None:
+    """Refuse what is no libpq URL, without quoting it: it may hold a password."""
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+        is_plain = url.partition("://")[2].partition("/")[0].count("@") <= 1
+    except psycopg.ProgrammingError:
+        is_plain = False
+    if not is_plain:
+        raise InvalidSetting(
+            "AGENT_ROLES_DATABASE_URL is no libpq URL like postgresql://user:password@host/database;"
+            " in a password, %, @, / and : are written %25, %40, %2F and %3A"
+        )
+
+
+@cache
+def sql_file(name: str) -> str:
+    """The text of sql/<name>.sql: beside the package in a checkout, inside it once installed."""
+    folders = (_HERE.parent / "sql", _HERE / "sql")
+    folder = next(folder for folder in folders if (folder / "schema/010_schema.sql").is_file())
+    return (folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def run_file(connection: Connection, name: str) -> list[int]:
+    """Run a SQL file as it stands; returns the number of rows of each of its statements."""
+    cursor = connection.execute(sql_file(name).encode())
+    counts = [cursor.rowcount]
+    while cursor.nextset():
+        counts.append(cursor.rowcount)
+    return counts
+
+
+def rows_of_file(connection: Connection, name: str, **parameters: str) -> list[dict[str, Any]]:
+    """The rows of a SQL file's one SELECT, which reads its parameters as `agent_roles.<name>`."""
+    # All at once, which is one transaction: a day asks dozens of such questions.
+    settings = [
+        sql.SQL("SELECT set_config({}, {}, TRUE);").format(f"agent_roles.{key}", value)
+        for key, value in parameters.items()
+    ]
+    cursor = connection.execute(sql.SQL("").join(settings).as_bytes() + sql_file(name).encode())
+    while cursor.nextset():
+        pass
+    return cursor.fetchall()
+
+
+def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:
+    """The first column of the query's first row."""
+    row = connection.execute(query.encode(), parameters).fetchone()
+    return None if row is None else next(iter(row.values()))
+
+
+@contextmanager
+def staging_turn(connection: Connection, *, on_wait: Callable[[], None]) -> Iterator[None]:
+    """A transaction in which this run is the only one that compares and publishes days.
+
+    Whoever loses the connection loses the lock, and can't publish. While it is idle, it holds no
+    snapshot, so VACUUM does its work.
+
+    Args:
+        on_wait: called once if another run has the lock, before waiting.
+    """
+    with connection.transaction():
+        _lock(connection, "agent_role_turn", on_wait)
+        yield
+
+
+def lock_tables(connection: Connection, *, on_wait: Callable[[], None]) -> None:
+    """Take, for the current transaction, the lock that lets one run at a time change the tables.
+
+    Args:
+        on_wait: called once if another run has it, before waiting.
+    """
+    _lock(connection, "agent_role_pending", on_wait)
+
+
+def _lock(connection: Connection, table: str, on_wait: Callable[[], None]) -> None:
+    statement = _LOCK.format(table).encode()
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{_SILENCE}'".encode())
+            connection.execute(statement)
+            # What follows in the transaction waits for as long as it must.
+            connection.execute("SET LOCAL lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable:
+        on_wait()
+        # Whatever somebody set in the session that a pooler gave.
+        connection.execute("SET LOCAL lock_timeout = 0")
+        connection.execute(statement)

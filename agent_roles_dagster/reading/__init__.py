@@ -1,0 +1,1 @@
+"""From a file's bytes to raw rows (agent, role, status)."""

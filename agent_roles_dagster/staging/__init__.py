@@ -1,0 +1,1 @@
+"""From raw rows to a published day: validated, compared with its neighbours, loaded."""

@@ -1,0 +1,237 @@
+"""The transform: raw rows and the neighbours' snapshots in, what to stage and to refuse out.
+
+DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
+"""
+
+from collections.abc import Sequence
+from enum import IntFlag
+from functools import reduce
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from agent_roles_dagster.engines.tasks import Batches, add_rows_read, map_in_arrow
+from agent_roles_dagster.landing.find import DumpFile
+from agent_roles_dagster.reading.raw_rows import RAW_ROWS, read_file
+from agent_roles_dagster.staging.validation import ASSIGNED, id_value, message, status_value
+
+SNAPSHOT_SCHEMA = pa.schema(
+    [("agent_id", pa.int64()), ("role_id", pa.int64()), ("seen", pa.int32())]
+)
+
+
+class Seen(IntFlag):
+    """Where a pair was seen. One number of a few bits, since every row carries it along.
+
+    IN_ROW is a valid row of the day, IN_DAY one that says assigned. OLD is this day as it was
+    staged before; OLD_OTHER is a status that only somebody else can have written there. KNOWN and
+    NEXT_KNOWN are the changes that are on record for this day and for the next.
+    """
+
+    NOWHERE = 0
+    IN_DAY = 1
+    IN_PREVIOUS = 2
+    NEXT_ASSIGNED = 4
+    NEXT_REMOVED = 8
+    OLD_ASSIGNED = 16
+    OLD_REMOVED = 32
+    OLD_OTHER = 64
+    KNOWN_ASSIGNED = 128
+    KNOWN_REMOVED = 256
+    NEXT_KNOWN_ASSIGNED = 512
+    NEXT_KNOWN_REMOVED = 1024
+    IN_ROW = 2048
+    OLD = OLD_ASSIGNED | OLD_REMOVED | OLD_OTHER
+
+
+class Decision(IntFlag):
+    """What comes of a pair. One number, too: each column costs on its way to Python.
+
+    STAGE is the status to stage for the day, none where nothing is to be added, and UNSTAGE that
+    what was staged must go. ASSIGNED and REMOVED are what the day changes against the previous one,
+    IS_CHANGED that this is not what is on record. NEXT is the same for the next staged day, for
+    which only removals are staged anew.
+    """
+
+    IN_DAY = 1
+    IN_PREVIOUS = 2
+    STAGE_ASSIGNED = 4
+    STAGE_REMOVED = 8
+    UNSTAGE = 16
+    ASSIGNED = 32
+    REMOVED = 64
+    IS_CHANGED = 128
+    NEXT_STAGE_REMOVED = 256
+    NEXT_UNSTAGE = 512
+    NEXT_ASSIGNED = 1024
+    NEXT_REMOVED = 2048
+    NEXT_IS_CHANGED = 4096
+
+
+# Enough that a task pays for its start, few enough that each core has several.
+_BYTES_PER_TASK = 8 << 20
+
+
+def read_roles_raw(
+    spark: SparkSession,
+    sync_day: str,
+    files: Sequence[DumpFile],
+    *,
+    most_tasks: int | None = None,
+) -> DataFrame:
+    """The dump's raw rows (`dump.RAW_ROWS`), read by Spark's tasks, each with some of the files."""
+    groups = _groups(files, most_tasks)
+
+    def read(batches: Batches) -> Batches:
+        for batch in batches:
+            for group in batch.column(0).to_pylist():
+                for file in groups[group]:
+                    for rows in read_file(sync_day, file):
+                        add_rows_read(len(rows))
+                        yield rows
+
+    return map_in_arrow(spark.range(0, len(groups), 1, len(groups)), read, RAW_ROWS)
+
+
+def transform_agent_roles(
+    raw: DataFrame, snapshots: DataFrame, *, has_next: bool, partitions: int
+) -> DataFrame:
+    """Validate, deduplicate, and detect assignments and removals, in one pass and one shuffle.
+
+    Args:
+        raw: the day's raw rows.
+        snapshots: staged rows of the previous day, of this day as it was staged before, and of
+            the next day, and the changes on record for this day and the next (`SNAPSHOT_SCHEMA`;
+            `seen` is a `Seen`).
+        has_next: whether a later day is staged.
+        partitions: into how many the pairs are shuffled.
+
+    Returns: a row for each pair, for each invalid raw row and for each note of the reader's:
+        agent_id, role_id: the pair, or what could be read of it.
+        refused: null for a pair; else a JSON object: kind ("row", or a note's: "file",
+            "unreadable", "not read"), message, and the raw row.
+        valid_rows: how many valid raw rows speak of the pair.
+        decision: a `Decision`; of what is no pair, 0.
+    """
+    grouped = (
+        _validated(raw)
+        .unionByName(_snapshot_rows(snapshots))
+        # What was refused is part of the key: it travels through the same shuffle, so that the
+        # dump is read once, and many invalid rows of one role are still spread evenly.
+        .repartition(partitions, *_KEYS)
+        .groupBy(*_KEYS)
+        # Numbers only: on anything else Spark would sort instead of hash.
+        .agg(
+            F.bit_or("seen").alias("seen"),
+            F.count_if(_has("seen", Seen.IN_ROW)).alias("valid_rows"),
+            F.count_if(_has("seen", Seen.OLD)).alias("old_rows"),
+        )
+    )
+    return _decided(grouped, has_next=has_next)
+
+
+_KEYS = ("agent_id", "role_id", "refused")
+
+
+def _validated(raw: DataFrame) -> DataFrame:
+    """Raw rows with their ids and, where a rule is broken, its message and the raw text."""
+    # An id that the reader gave as a number is one, and such a row has no status.
+    is_plain = F.col("agent_id").isNotNull()
+    checked = raw.select(
+        "kind",
+        F.coalesce("agent_id", id_value("agent")).alias("agent_id"),
+        F.coalesce("role_id", id_value("role")).alias("role_id"),
+        F.when(is_plain, None)
+        .when(F.col("kind") == "row", message("agent", "role", "status", "problem"))
+        .otherwise(F.col("problem"))
+        .alias("message"),
+        (is_plain | (status_value("status") == ASSIGNED)).alias("is_assigned"),
+        "raw",
+    )
+    is_valid = F.col("message").isNull()
+    return checked.select(
+        "agent_id",
+        "role_id",
+        # As one text, which costs the valid rows least.
+        F.when(~is_valid, F.to_json(F.struct("kind", "message", "raw"))).alias("refused"),
+        F.when(is_valid & F.col("is_assigned"), int(Seen.IN_ROW | Seen.IN_DAY))
+        .when(is_valid, int(Seen.IN_ROW))
+        .otherwise(int(Seen.NOWHERE))
+        .alias("seen"),
+    )
+
+
+def _snapshot_rows(snapshots: DataFrame) -> DataFrame:
+    """Staged rows in the columns of `_validated`."""
+    # Only somebody else can have staged a row without an id; it says nothing of another day.
+    has_ids = F.col("agent_id").isNotNull() & F.col("role_id").isNotNull()
+    return snapshots.where(_has("seen", Seen.OLD) | has_ids).select(
+        "agent_id", "role_id", F.lit(None).cast("string").alias("refused"), "seen"
+    )
+
+
+def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
+    in_day, in_previous = _has("seen", Seen.IN_DAY), _has("seen", Seen.IN_PREVIOUS)
+    next_assigned = _has("seen", Seen.NEXT_ASSIGNED)
+    next_removed = _has("seen", Seen.NEXT_REMOVED)
+    old_assigned, old_removed = _has("seen", Seen.OLD_ASSIGNED), _has("seen", Seen.OLD_REMOVED)
+    has_old = F.col("old_rows") > 0
+    # One row with the right status stays as it is; anything else goes, repairing what somebody
+    # else did to the table.
+    is_kept = (F.col("old_rows") == 1) & F.when(in_day, old_assigned).otherwise(
+        in_previous & old_removed
+    )
+    assigned, removed = in_day & ~in_previous, in_previous & ~in_day
+    next_gets, next_loses = next_assigned & ~in_day, in_day & ~next_assigned
+    # Not against what the staged rows would have said: somebody may have changed them.
+    is_changed = _differs(assigned, Seen.KNOWN_ASSIGNED) | _differs(removed, Seen.KNOWN_REMOVED)
+    next_is_changed = _differs(next_gets, Seen.NEXT_KNOWN_ASSIGNED) | _differs(
+        next_loses, Seen.NEXT_KNOWN_REMOVED
+    )
+    decided = {
+        Decision.IN_DAY: in_day,
+        Decision.IN_PREVIOUS: in_previous,
+        Decision.STAGE_ASSIGNED: ~is_kept & in_day,
+        Decision.STAGE_REMOVED: ~is_kept & removed,
+        Decision.UNSTAGE: ~is_kept & has_old,
+        Decision.ASSIGNED: assigned,
+        Decision.REMOVED: removed,
+        Decision.IS_CHANGED: is_changed,
+    }
+    if has_next:
+        decided |= {
+            Decision.NEXT_STAGE_REMOVED: next_loses & ~next_removed,
+            Decision.NEXT_UNSTAGE: next_removed & ~next_loses,
+            Decision.NEXT_ASSIGNED: next_gets,
+            Decision.NEXT_REMOVED: next_loses,
+            Decision.NEXT_IS_CHANGED: next_is_changed,
+        }
+    flags = (F.when(condition, int(flag)).otherwise(0) for flag, condition in decided.items())
+    decision = reduce(Column.bitwiseOR, flags)
+    return grouped.select(
+        *_KEYS,
+        "valid_rows",
+        F.when(F.col("refused").isNull(), decision).otherwise(0).alias("decision"),
+    )
+
+
+def _has(seen: str, flag: Seen) -> Column:
+    return F.col(seen).bitwiseAND(int(flag)) != 0
+
+
+def _differs(is_so: Column, known: Seen) -> Column:
+    return is_so != _has("seen", known)
+
+
+def _groups(files: Sequence[DumpFile], most: int | None) -> list[list[DumpFile]]:
+    """The files in groups of about equal size, one for each task."""
+    count = max(1, min(len(files), sum(file.size for file in files) // _BYTES_PER_TASK))
+    count = min(count, most or count)
+    groups: list[list[DumpFile]] = [[] for _ in range(count)]
+    sizes = [0] * count
+    for file in sorted(files, key=lambda file: file.size, reverse=True):
+        smallest = sizes.index(min(sizes))
+        groups[smallest].append(file)
+        sizes[smallest] += file.size
+    return groups

@@ -1,0 +1,52 @@
+-- Take the newest staged day back, as if it had never been staged. It is named, so that it is the
+-- one that is meant. Its dump goes out of the landing folder first; after this, 012 has the mapping
+-- follow.
+-- With psql: psql -c "SET agent_roles.sync_day = 'day3'" -f 024_... -f mapping/012_upsert_agent_roles.sql
+BEGIN;
+
+SELECT pg_catalog.set_config(
+    'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+);
+
+-- No run may be comparing a day with this one, or publish. In the order in which runs lock, too.
+LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
+
+LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
+
+DO $$
+DECLARE
+    newest agent_role_sync_days%ROWTYPE;
+    before agent_role_sync_days%ROWTYPE;
+    asked TEXT := current_setting('agent_roles.sync_day');
+    part REGCLASS := agent_role_partition(asked);
+BEGIN
+    SELECT * INTO newest FROM agent_role_sync_days WHERE staged_at IS NOT NULL
+    ORDER BY day_no DESC LIMIT 1;
+    IF newest.sync_day IS DISTINCT FROM asked THEN
+        RAISE EXCEPTION '% is not the newest staged day, nothing was changed', asked
+        USING HINT = pg_catalog.format('That is %s; take back each day after %s first.', newest.sync_day, asked);
+    END IF;
+    SELECT * INTO before FROM agent_role_sync_days
+    WHERE staged_at IS NOT NULL AND day_no < newest.day_no
+    ORDER BY day_no DESC LIMIT 1;
+    IF before.pruned_at IS NOT NULL THEN
+        RAISE EXCEPTION 'the snapshot of %, the day before, was pruned, nothing was changed',
+        before.sync_day
+        USING HINT = 'No later day could be compared with it. Load all days into an empty database.';
+    END IF;
+
+    INSERT INTO agent_role_pending (agent_id, role_id)
+    SELECT
+        agent_id,
+        role_id
+    FROM agent_role_changes WHERE day_no = newest.day_no;
+
+    DELETE FROM agent_role_changes WHERE day_no = newest.day_no;
+    DELETE FROM agent_role_pipeline_errors WHERE sync_day = asked;
+    DELETE FROM agent_role_sync_days WHERE sync_day = asked;
+    IF part IS NOT NULL THEN
+        EXECUTE pg_catalog.format('DROP TABLE %s', part);
+    END IF;
+END $$;
+
+COMMIT;

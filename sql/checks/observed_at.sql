@@ -1,0 +1,21 @@
+-- The checked day and the staged days beside it, where the later one's source was not read later.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/observed_at.sql
+SELECT
+    sync_day,
+    observed_at,
+    previous_day,
+    previous_observed_at
+FROM (
+    SELECT
+        sync_day,
+        observed_at,
+        day_no,
+        lag(sync_day) OVER (ORDER BY day_no) AS previous_day,
+        lag(observed_at) OVER (ORDER BY day_no) AS previous_observed_at
+    FROM agent_role_sync_days
+    WHERE staged_at IS NOT NULL
+) AS day
+WHERE
+    current_setting('agent_roles.sync_day') IN (sync_day, previous_day)
+    AND observed_at <= previous_observed_at
+ORDER BY day_no;

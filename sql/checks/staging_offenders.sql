@@ -1,0 +1,46 @@
+-- A sample of the staged rows that break a rule, for the checks that found some: at most 20 for
+-- each rule, under the name that 031 counts it by.
+-- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/staging_offenders.sql
+SELECT
+    broken,
+    agent_id,
+    role_id,
+    status,
+    times
+FROM (
+    SELECT
+        rule.broken,
+        pair.agent_id,
+        pair.role_id,
+        pair.status,
+        pair.times,
+        row_number() OVER (
+            PARTITION BY rule.broken ORDER BY pair.agent_id, pair.role_id, pair.status
+        ) AS nth
+    FROM (
+        SELECT
+            agent_id,
+            role_id,
+            status,
+            count(*) AS times,
+            sum(count(*)) OVER (PARTITION BY agent_id, role_id) AS times_in_all
+        FROM stg_agent_roles
+        WHERE sync_day = current_setting('agent_roles.sync_day')
+        GROUP BY agent_id, role_id, status
+    ) AS pair
+    CROSS JOIN
+        LATERAL (
+            VALUES
+            ('null_agent_ids', pair.agent_id IS NULL),
+            ('null_role_ids', pair.role_id IS NULL),
+            ('null_statuses', pair.status IS NULL),
+            ('other_statuses', pair.status NOT IN ('assigned', 'removed')),
+            (
+                'twice',
+                pair.times_in_all > 1 AND pair.agent_id IS NOT NULL AND pair.role_id IS NOT NULL
+            )
+        ) AS rule (broken, is_broken)
+    WHERE rule.is_broken
+) AS offender
+WHERE nth <= 20
+ORDER BY broken, nth;
