@@ -14,10 +14,7 @@ warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
-from agent_roles_dagster.orchestration import (
-    assets,  # noqa: E402
-    check_steps,  # noqa: E402
-)
+from agent_roles_dagster.orchestration import assets, check_steps  # noqa: E402
 from agent_roles_dagster.orchestration.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
     accept_held_day,

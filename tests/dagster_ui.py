@@ -16,7 +16,8 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-CHECKOUT = Path(__file__).parent.parent
+from tests import CHECKOUT
+
 BROWSER_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

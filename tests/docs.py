@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from agent_roles_dagster.postgres.embedded.server import _wheel
+from agent_roles_dagster.postgres.embedded.programs import wheel_folder as _wheel
+from tests import CHECKOUT
 
-CHECKOUT = Path(__file__).parents[1]
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md"]
 PAGES += sorted((CHECKOUT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -19,10 +19,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from tests import CHECKOUT
 from tests.mutations import MUTATIONS, Mutation
 from tests.processes import killed_at_the_end
 
-CHECKOUT = Path(__file__).parents[1]
 # Seconds for all the tests of one mutation.
 PATIENCE = 900
 _PYTEST = (sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider")

@@ -47,16 +47,18 @@ _PRUNE = "sql/mapping/prune_snapshots.sql"
 _TAKE_BACK = "sql/admin/take_back_newest_day.sql"
 _SCHEMA = "sql/schema/010_schema.sql"
 
-_IN_STAGING = "tests/test_staging.py::"
-_IN_NOTICES = "tests/test_notices.py::"
-_IN_SENSORS = "tests/test_sensors.py::"
-_IN_CHECKS = "tests/test_checks.py::"
-_IN_EMBEDDED = "tests/test_embedded_postgres.py::"
-_IN_LANDING = "tests/test_landing.py::"
+_IN_STAGING = "tests/staging/test_staging.py::"
+_IN_NOTICES = "tests/orchestration/test_notices.py::"
+_IN_SENSORS = "tests/orchestration/test_sensors.py::"
+_IN_CHECKS = "tests/orchestration/test_checks.py::"
+_IN_EMBEDDED = "tests/postgres/test_embedded_postgres.py::"
+_IN_LANDING = "tests/landing/test_landing.py::"
 _IN_RECIPES = "tests/test_recipes.py::"
-_IN_SAIL = "tests/test_sail.py::"
-_ON_SPARK = "tests/test_java.py::test_apache_spark_says_nothing_and_keeps_its_settings_to_itself"
-_IN_MAPPING = "tests/test_mapping.py::"
+_IN_SAIL = "tests/engines/test_sail.py::"
+_ON_SPARK = (
+    "tests/engines/test_java.py::test_apache_spark_says_nothing_and_keeps_its_settings_to_itself"
+)
+_IN_MAPPING = "tests/mapping/test_mapping.py::"
 
 _NOBODY_REACHES = _IN_EMBEDDED + "test_no_other_account_and_no_network_reaches_the_server"
 _SOCKET_FOLDER = (
@@ -80,15 +82,13 @@ _TAKEN_BACK = (
 _DAMAGED_DAY = _IN_CHECKS + "test_a_damaged_staged_day_fails_its_check_and_is_not_applied"
 _DAMAGED_MAPPING = _IN_CHECKS + "test_a_damaged_mapping_fails_its_check"
 _QUESTIONS = _IN_STAGING + "test_two_questions_are_answered_by_sync_day"
-_FINGERPRINTS = (
-    "tests/test_arrival.py::test_any_other_content_is_another_fingerprint_and_the_same_is_not"
-)
+_FINGERPRINTS = "tests/landing/test_arrival.py::test_any_other_content_is_another_fingerprint_and_the_same_is_not"
 _LISTED = (
-    "tests/test_arrival.py::"
+    "tests/landing/test_arrival.py::"
     "test_a_manifest_says_that_all_is_there_only_if_it_lists_files_and_is_no_older"
 )
 _TOLD_ONCE = _IN_NOTICES + "test_a_failed_run_is_told_with_its_sentence_and_only_once"
-_SECRETS = "tests/test_secrets.py"
+_SECRETS = "tests/orchestration/test_secrets.py"
 _SHOWN_SETTINGS = "tests/test_settings.py::test_no_secret_is_shown_with_the_settings"
 _ACCEPTED = (
     _IN_STAGING + "test_a_reason_is_kept_where_it_was_needed_and_a_blank_one_accepts_nothing"
@@ -158,21 +158,21 @@ MUTATIONS = (
         _PACKAGE + "orchestration/retries.py",
         "RETRIES = 3",
         "RETRIES = 2",
-        "tests/test_retries.py -k three_times_more",
+        "tests/orchestration/test_retries.py -k three_times_more",
     ),
     Mutation(
         "retries are twenty seconds apart",
         _PACKAGE + "orchestration/retries.py",
         "SECONDS = 20.0",
         "SECONDS = 2.0",
-        "tests/test_retries.py -k three_times_more",
+        "tests/orchestration/test_retries.py -k three_times_more",
     ),
     Mutation(
         "a server that refuses is not asked again",
         _PACKAGE + "orchestration/retries.py",
         "        except Refused:\n            raise\n",
         "",
-        "tests/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
+        "tests/orchestration/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
     ),
     # The sensors.
     Mutation(
@@ -219,7 +219,7 @@ MUTATIONS = (
     ),
     Mutation(
         "days are told of in the order of their numbers",
-        _LANDING,
+        _PACKAGE + "landing/days.py",
         "sorted(filter(is_sync_day, names), key=day_number)",
         "sorted(filter(is_sync_day, names))",
         _IN_LANDING + "test_landed_days_are_the_folders_with_a_days_name_in_their_order",
@@ -324,45 +324,47 @@ MUTATIONS = (
         _GUARD,
         "records == 0 and previous > 0",
         "records == 0 and previous > 1",
-        "tests/test_guard.py",
+        "tests/staging/test_guard.py",
     ),
     Mutation(
         "a first day without records is not held",
         _GUARD,
         "records == 0 and previous > 0",
         "records == 0 and previous >= 0",
-        "tests/test_guard.py",
+        "tests/staging/test_guard.py",
     ),
     Mutation(
         "a day without assignments is held from the limit on",
         _GUARD,
         "previous >= limits.min_previous",
         "previous > limits.min_previous",
-        "tests/test_guard.py",
+        "tests/staging/test_guard.py",
     ),
     Mutation(
         "removals are held from the limit on",
         _GUARD,
         "removals >= limits.min_removals",
         "removals > limits.min_removals",
-        "tests/test_guard.py",
+        "tests/staging/test_guard.py",
     ),
     Mutation(
         "exactly the allowed share is not held",
         _GUARD,
         "removals > most",
         "removals >= most",
-        "tests/test_guard.py",
+        "tests/staging/test_guard.py",
     ),
     Mutation(
         "the share is exact",
         _GUARD,
         "Decimal(str(limits.max_removed_share)) * previous",
         "limits.max_removed_share * previous",
-        "tests/test_guard.py",
+        "tests/staging/test_guard.py",
     ),
     *(
-        Mutation(f"the guard's default {name}", _SETTINGS, text, becomes, "tests/test_guard.py")
+        Mutation(
+            f"the guard's default {name}", _SETTINGS, text, becomes, "tests/staging/test_guard.py"
+        )
         for name, text, becomes in (
             ("min_previous", "min_previous: int = 10", "min_previous: int = 11"),
             ("min_removals", "min_removals: int = 100", "min_removals: int = 101"),
@@ -371,28 +373,28 @@ MUTATIONS = (
     ),
     Mutation(
         "an implausible day is held",
-        _STAGING,
+        _PACKAGE + "staging/publish.py",
         "if reason and not accept_removals:",
         "if False:",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
         "a held day is not staged",
-        _STAGING,
+        _PACKAGE + "staging/publish.py",
         "    if held is None:\n        is_changed",
         "    if True:\n        is_changed",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
         "a held day's errors are recorded",
-        _STAGING,
+        _PACKAGE + "staging/publish.py",
         '    run_file(connection, "load/021_publish_errors")\n',
         "",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
         "a plausible day has no reason on record",
-        _STAGING,
+        _PACKAGE + "staging/publish.py",
         "accept_removals if reason else None",
         "accept_removals",
         _ACCEPTED,
@@ -414,7 +416,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a file has the digest that the manifest says",
-        _LANDING,
+        _PACKAGE + "landing/seal.py",
         "if expected is not None and expected.lower() != digest:",
         "if False:",
         _IN_LANDING + "test_the_seal_refuses_a_file_whose_digest_is_another",
@@ -428,56 +430,56 @@ MUTATIONS = (
     ),
     Mutation(
         "staging compares the numbers of records",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         'if "records" in entry and',
         'if False and "records" in entry and',
         _IN_STAGING + "test_records_that_the_manifest_counts_differently_are_not_staged",
     ),
     Mutation(
         "a dump that changed since it was sealed is not staged",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         "if sealed is not None and digest != sealed:",
         "if False:",
         _IN_STAGING + "test_a_dump_that_changed_since_it_was_sealed_is_not_staged",
     ),
     Mutation(
         "a last line that breaks off makes the file unreadable",
-        _PACKAGE + "reading/raw_rows.py",
+        _PACKAGE + "reading/file.py",
         "if line.strip(BLANKS) and breaks_off(line):",
         "if False:",
-        "tests/test_dump.py::test_a_last_line_that_breaks_off_makes_the_file_unreadable",
+        "tests/reading/test_dump.py::test_a_last_line_that_breaks_off_makes_the_file_unreadable",
     ),
     Mutation(
         "an envelope with two lists is no dump",
-        _PACKAGE + "reading/raw_rows.py",
+        _PACKAGE + "reading/envelopes.py",
         "if len(found) > 1:",
         "if False:",
-        "tests/test_dump.py::test_json_that_is_no_dump_is_unreadable",
+        "tests/reading/test_dump.py::test_json_that_is_no_dump_is_unreadable",
     ),
     Mutation(
         "an API's error message is no dump",
-        _PACKAGE + "reading/raw_rows.py",
+        _PACKAGE + "reading/envelopes.py",
         "if names and not keys & _ERROR_KEYS:",
         "if names:",
-        "tests/test_dump.py::test_an_error_message_with_the_requests_id_is_no_role",
+        "tests/reading/test_dump.py::test_an_error_message_with_the_requests_id_is_no_role",
     ),
     Mutation(
         "a file that no task could read is no empty one",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         'if unreadable := loaded_notes(connection, target, "unreadable"):',
         "if unreadable := []:",
         _case("12-unreadable"),
     ),
     Mutation(
         "every file was read",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         "if digests.keys() != {file.name for file in dump.files}:",
         "if False:",
         _LOST,
     ),
     Mutation(
         "every row that was read was loaded",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         'if raw_rows != counts["valid_rows"] + counts["invalid_rows"]:',
         "if False:",
         _LOST,
@@ -594,7 +596,7 @@ MUTATIONS = (
         _PACKAGE + "staging/load.py",
         "if sum(map(len, claimed)):",
         "if True:",
-        "tests/test_load.py::test_tasks_that_die_after_they_committed_leave_each_row_once",
+        "tests/staging/test_load.py::test_tasks_that_die_after_they_committed_leave_each_row_once",
     ),
     Mutation(
         "no more tasks load at once than the setting says",
@@ -612,21 +614,21 @@ MUTATIONS = (
     ),
     Mutation(
         "a day is not compared with a snapshot that was pruned",
-        _STAGING,
+        _PACKAGE + "staging/neighbours.py",
         'if day is not None and day["pruned_at"] is not None:',
         "if False:",
         _KEPT,
     ),
     Mutation(
         "a day is not compared with a snapshot whose table is gone",
-        _STAGING,
+        _PACKAGE + "staging/neighbours.py",
         'if day is not None and not day["is_there"]:',
         "if False:",
         _IN_STAGING + "test_a_neighbour_whose_table_is_gone_is_not_taken_for_an_empty_day",
     ),
     Mutation(
         "a day is not compared with a snapshot that somebody changed",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         'counts["in_previous"] != previous["assigned"]',
         "False",
         _IN_STAGING + "test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed",
@@ -854,7 +856,7 @@ MUTATIONS = (
         "sql/checks/errors.sql",
         "                    AND earlier.staged_at IS NOT NULL\n",
         "",
-        "tests/test_assets.py::test_which_errors_are_new_is_told_against_the_staged_day_before",
+        "tests/orchestration/test_assets.py::test_which_errors_are_new_is_told_against_the_staged_day_before",
     ),
     # Secrets, and who may do what.
     *(
@@ -882,7 +884,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an error of a disk or a store is not quoted",
-        _LANDING,
+        _PACKAGE + "landing/files.py",
         "can't be read ({type(error).__name__})",
         "can't be read ({error})",
         f"{_IN_LANDING}"
@@ -900,21 +902,21 @@ MUTATIONS = (
         _ROLES,
         "    id, agent_id, role_id, error_type, error_message, created_at, sync_day\n",
         "    id, agent_id, role_id, error_type, error_message, created_at, sync_day, raw_record\n",
-        "tests/test_database.py::test_a_reader_sees_who_holds_what_and_changes_nothing",
+        "tests/postgres/test_database.py::test_a_reader_sees_who_holds_what_and_changes_nothing",
     ),
     Mutation(
         "the runner changes no errors",
         _ROLES,
         "GRANT SELECT, INSERT, DELETE ON agent_role_pipeline_errors",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_pipeline_errors",
-        "tests/test_database.py::test_the_job_runs_by_tls_as_a_role_that_can_do_little_else",
+        "tests/postgres/test_database.py::test_the_job_runs_by_tls_as_a_role_that_can_do_little_else",
     ),
     Mutation(
         "who has no role creates nothing beside the tables",
         _ROLES,
         "REVOKE CREATE ON SCHEMA %I FROM PUBLIC, agent_roles_runner",
         "REVOKE CREATE ON SCHEMA %I FROM agent_roles_runner",
-        "tests/test_database.py::test_a_reader_sees_who_holds_what_and_changes_nothing",
+        "tests/postgres/test_database.py::test_a_reader_sees_who_holds_what_and_changes_nothing",
     ),
     # The engines.
     Mutation(
@@ -985,7 +987,7 @@ MUTATIONS = (
         _PACKAGE + "staging/validation.py",
         r'_BLANKS = r"[ \t\n\x0B\f\r]*"',
         r'_BLANKS = r"\s*"',
-        "tests/test_validation.py",
+        "tests/staging/test_validation.py",
     ),
     Mutation(
         "Spark's settings are no arguments",

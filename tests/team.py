@@ -16,9 +16,9 @@ from typing import Any
 import dagster as dg
 import psutil
 
+from tests import CHECKOUT
 from tests.processes import sessions, stop
 
-CHECKOUT = Path(__file__).parent.parent
 START = 300
 
 

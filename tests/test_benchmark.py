@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_roles_dagster.landing.find import find_dump
-from agent_roles_dagster.reading.raw_rows import read_file
+from agent_roles_dagster.reading.file import read_file
 from tests.benchmark import peers
 from tests.benchmark.__main__ import OURS, _command, _table
 from tests.benchmark.measuring import Measured

@@ -20,12 +20,13 @@ import pytest
 from agent_roles_dagster import cli
 from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.assets import raw_roles
+from tests import CHECKOUT
 from tests.conftest import Pipeline
 from tests.processes import killed_at_the_end
 from tests.test_sample import SAMPLE
 from tests.worlds import tables
 
-CONFIG = Path(__file__).parents[1] / "dagster.yaml"
+CONFIG = CHECKOUT / "dagster.yaml"
 COMMAND = [sys.executable, "-m", "agent_roles_dagster.cli"]
 AWAY = "postgresql://somebody@127.0.0.1:1/nowhere"
 

@@ -7,8 +7,10 @@ import dagster as dg
 import pytest
 
 from agent_roles_dagster.display import in_chat, in_markdown, plain
-from agent_roles_dagster.landing.find import Unreadable, find_dump, seal
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration.notices import post
+from agent_roles_dagster.outcomes import Unreadable
 from tests.conftest import Pipeline
 from tests.webhooks import webhook
 

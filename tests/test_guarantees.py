@@ -35,11 +35,15 @@ from hypothesis.stateful import (
 from psycopg import sql
 
 from agent_roles_dagster.engines import spark_resource, started
-from agent_roles_dagster.landing.find import Unreadable, find_dump, landed_days, seal
+from agent_roles_dagster.landing.days import landed_days
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.mapping.apply import apply_day
-from agent_roles_dagster.postgres import connection as database
+from agent_roles_dagster.outcomes import Pruned, Unreadable
+from agent_roles_dagster.postgres import connection as connection_module
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging.stage import Held, Pruned, stage_day
+from agent_roles_dagster.staging.stage import stage_day
+from agent_roles_dagster.staging.staged_day import Held
 from tests import model
 from tests.conftest import empty_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages
@@ -70,7 +74,7 @@ class World:
         self._server_url = self._url = url
         self._settings = Settings.from_env()
         self._spark = spark_resource(self._settings)
-        with database.connect(url):
+        with connection_module.connect(url):
             pass  # creates the schema
         self._connection = psycopg.connect(url, autocommit=True)
 

@@ -16,7 +16,7 @@ from agent_roles_dagster.mapping.apply import apply_day
 from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.progress import Progress, lasting, loading, writing
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging.load import Load, create_load_tables
+from agent_roles_dagster.staging.load_tables import Load, create_load_tables
 from agent_roles_dagster.staging.stage import stage_day
 from tests.conftest import Pipeline
 from tests.worlds import with_bulk, write_day

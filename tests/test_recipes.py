@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from agent_roles_dagster.postgres.connection import connect, sql_file
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import sql_file
 from tests.conftest import Pipeline, empty_database
 from tests.docs import block, run
 from tests.worlds import tables, write_day

@@ -1,1 +1,1 @@
-"""Where the bytes lie: which days landed, which files are a day's dump, and whether they are whole."""
+"""Where the bytes lie: the days that landed, each day's files, and whether they are whole."""

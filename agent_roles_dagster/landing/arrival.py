@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agent_roles_dagster.landing.find import (
-    MANIFEST,
-    Unreadable,
-    entries_of,
-    file_system,
-    is_dump_file,
-    read_manifest,
-)
+from agent_roles_dagster.landing.dump import is_dump_file
+from agent_roles_dagster.landing.files import file_system
+from agent_roles_dagster.landing.find import entries_of
+from agent_roles_dagster.landing.manifest import MANIFEST, read_manifest
+from agent_roles_dagster.outcomes import Unreadable
 
 # How many days one look at the landing folder takes in, whatever has landed over the years.
 _NEW, _NEWEST, _OTHERS = 100, 20, 30

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from agent_roles_dagster.postgres.connection import (
-    Connection,
-    connect,
-    lock_tables,
-    one,
-    rows_of_file,
-    run_file,
-)
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.locks import lock_tables
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 from agent_roles_dagster.progress import Progress, writing
 from agent_roles_dagster.sync_days import day_number
 

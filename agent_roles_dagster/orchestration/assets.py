@@ -14,16 +14,11 @@ from pydantic import Field
 from agent_roles_dagster.display import in_markdown
 from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing.arrival import Arrival
-from agent_roles_dagster.landing.find import (
-    Dump,
-    NotRead,
-    Unreadable,
-    find_dump,
-    landed_days,
-    require_landed,
-    seal,
-    shown,
-)
+from agent_roles_dagster.landing.days import landed_days, require_landed
+from agent_roles_dagster.landing.dump import Dump
+from agent_roles_dagster.landing.files import shown
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.mapping.apply import NotApplied, apply_day
 from agent_roles_dagster.orchestration import reports
 from agent_roles_dagster.orchestration.automation import ON_LANDING, WITH_UPSTREAM
@@ -42,9 +37,11 @@ from agent_roles_dagster.orchestration.reports import (
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
 from agent_roles_dagster.orchestration.summary import mapping_preview, what_was_read
+from agent_roles_dagster.outcomes import NotRead, Pruned, Unreadable
 from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.staging.stage import Held, Pruned, record_unreadable, stage_day
+from agent_roles_dagster.staging.stage import record_unreadable, stage_day
+from agent_roles_dagster.staging.staged_day import Held
 from agent_roles_dagster.sync_days import InvalidSyncDay, is_sync_day
 
 Refusal = Event | dg.AssetObservation

@@ -17,7 +17,8 @@ from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.checks import MAY_BE_STAGED
 from agent_roles_dagster.orchestration.reports import Context, evaluation, found, may_be_staged
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
-from agent_roles_dagster.postgres.connection import Connection, connect, rows_of_file
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 
 _E = TypeVar("_E")
 

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from agent_roles_dagster.orchestration.partitions import sync_day_partitions
-from agent_roles_dagster.postgres.connection import Connection, one, rows_of_file
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.guard import unusual
 

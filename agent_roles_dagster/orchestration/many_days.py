@@ -28,14 +28,9 @@ from pydantic import Field
 
 from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing.arrival import Arrival, look_at
-from agent_roles_dagster.landing.find import (
-    Unreadable,
-    find_dump,
-    landed_days,
-    landed_sentence,
-    require_landed,
-    seal,
-)
+from agent_roles_dagster.landing.days import landed_days, require_landed
+from agent_roles_dagster.landing.find import find_dump, landed_sentence
+from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks, reports
 from agent_roles_dagster.orchestration.assets import (
     apply_and_report,
@@ -51,6 +46,7 @@ from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
+from agent_roles_dagster.outcomes import Unreadable
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
 from agent_roles_dagster.sync_days import InvalidSyncDay, day_number

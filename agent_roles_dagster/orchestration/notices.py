@@ -20,12 +20,11 @@ from dagster_shared.error import SerializableErrorInfo
 
 from agent_roles_dagster.display import in_chat
 from agent_roles_dagster.engines.errors import JavaNotFound, SailError
-from agent_roles_dagster.landing.find import NotRead, Unreadable
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.run_outcome import outcome_of
+from agent_roles_dagster.outcomes import LostRows, NotRead, Unreadable
 from agent_roles_dagster.postgres.connection import NotReachable, Refused
 from agent_roles_dagster.settings import InvalidSetting
-from agent_roles_dagster.staging.stage import LostRows
 
 _MOST = 3000
 # Days that a notice names of those with the same trouble.

@@ -17,7 +17,8 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from agent_roles_dagster.landing.find import NotRead, require_landed
+from agent_roles_dagster.landing.days import require_landed
+from agent_roles_dagster.outcomes import NotRead
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import InvalidSyncDay
 

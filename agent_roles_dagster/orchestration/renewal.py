@@ -23,7 +23,7 @@ from agent_roles_dagster.orchestration.check_results import (
 )
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.orchestration.reports import Context, Event
-from agent_roles_dagster.postgres.connection import Connection, rows_of_file
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
 _RAW = dg.AssetKey("raw_roles")

@@ -18,7 +18,7 @@ from agent_roles_dagster.orchestration.summary import (
     mapping_preview,
     what_was_read,
 )
-from agent_roles_dagster.postgres.connection import Connection, rows_of_file
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 

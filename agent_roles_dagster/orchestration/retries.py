@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import dagster as dg
 import psycopg
 
-from agent_roles_dagster.landing.find import NotRead
+from agent_roles_dagster.outcomes import NotRead
 from agent_roles_dagster.postgres.connection import Refused
 
 # A server that is restarted, or fails over, is back within a minute.

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.objects import StepFailureData
 
-from agent_roles_dagster.postgres.connection import Connection, rows_of_file
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 
 
 def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:

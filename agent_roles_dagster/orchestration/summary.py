@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent_roles_dagster.display import in_markdown
-from agent_roles_dagster.postgres.connection import Connection, rows_of_file
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 
 _SHOWN = 10
 

@@ -1,30 +1,20 @@
 """PostgreSQL: where it is, how to connect, and the SQL files. What the tables mean is in them."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from agent_roles_dagster.postgres.embedded.server import running_server
+from agent_roles_dagster.postgres.sql_files import Connection, one, run_file
 from agent_roles_dagster.settings import InvalidSetting, Settings
 
-Connection = psycopg.Connection[dict[str, Any]]
-
-_HERE = Path(__file__).parent
 # Of sql/schema/010_schema.sql, which says it, too. It rises with each change that the code needs.
 SCHEMA_VERSION = 4
 # Who owns the days where sql/schema/015_roles.sql was run.
 _RUNNER = "agent_roles_runner"
-# As the SQL files have it, which take the locks themselves when they run with psql.
-_LOCK = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
-# So long a run waits before it says so: autovacuum gives way after a second.
-_SILENCE = "2s"
 # SQLSTATE classes 28 and 3D, which libpq doesn't tell of a connection that was not made. A server
 # that speaks another language counts as one that can't be reached.
 REFUSALS = re.compile(
@@ -253,78 +243,3 @@ def _require_url(url: str) -> None:
             "AGENT_ROLES_DATABASE_URL is no libpq URL like postgresql://user:password@host/database;"
             " in a password, %, @, / and : are written %25, %40, %2F and %3A"
         )
-
-
-@cache
-def sql_file(name: str) -> str:
-    """The text of sql/<name>.sql: beside the package in a checkout, inside it once installed."""
-    folders = (_HERE.parent / "sql", _HERE / "sql")
-    folder = next(folder for folder in folders if (folder / "schema/010_schema.sql").is_file())
-    return (folder / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def run_file(connection: Connection, name: str) -> list[int]:
-    """Run a SQL file as it stands; returns the number of rows of each of its statements."""
-    cursor = connection.execute(sql_file(name).encode())
-    counts = [cursor.rowcount]
-    while cursor.nextset():
-        counts.append(cursor.rowcount)
-    return counts
-
-
-def rows_of_file(connection: Connection, name: str, **parameters: str) -> list[dict[str, Any]]:
-    """The rows of a SQL file's one SELECT, which reads its parameters as `agent_roles.<name>`."""
-    # All at once, which is one transaction: a day asks dozens of such questions.
-    settings = [
-        sql.SQL("SELECT set_config({}, {}, TRUE);").format(f"agent_roles.{key}", value)
-        for key, value in parameters.items()
-    ]
-    cursor = connection.execute(sql.SQL("").join(settings).as_bytes() + sql_file(name).encode())
-    while cursor.nextset():
-        pass
-    return cursor.fetchall()
-
-
-def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:
-    """The first column of the query's first row."""
-    row = connection.execute(query.encode(), parameters).fetchone()
-    return None if row is None else next(iter(row.values()))
-
-
-@contextmanager
-def staging_turn(connection: Connection, *, on_wait: Callable[[], None]) -> Iterator[None]:
-    """A transaction in which this run is the only one that compares and publishes days.
-
-    Whoever loses the connection loses the lock, and can't publish. While it is idle, it holds no
-    snapshot, so VACUUM does its work.
-
-    Args:
-        on_wait: called once if another run has the lock, before waiting.
-    """
-    with connection.transaction():
-        _lock(connection, "agent_role_turn", on_wait)
-        yield
-
-
-def lock_tables(connection: Connection, *, on_wait: Callable[[], None]) -> None:
-    """Take, for the current transaction, the lock that lets one run at a time change the tables.
-
-    Args:
-        on_wait: called once if another run has it, before waiting.
-    """
-    _lock(connection, "agent_role_pending", on_wait)
-
-
-def _lock(connection: Connection, table: str, on_wait: Callable[[], None]) -> None:
-    statement = _LOCK.format(table).encode()
-    try:
-        with connection.transaction():
-            connection.execute(f"SET LOCAL lock_timeout = '{_SILENCE}'".encode())
-            connection.execute(statement)
-            # What follows in the transaction waits for as long as it must.
-            connection.execute("SET LOCAL lock_timeout = 0")
-    except psycopg.errors.LockNotAvailable:
-        on_wait()
-        # Whatever somebody set in the session that a pooler gave.
-        connection.execute("SET LOCAL lock_timeout = 0")
-        connection.execute(statement)

@@ -5,32 +5,24 @@ at all carries the broken rule as its `problem`. This is plain Python over bytes
 without Spark, so that it runs in Spark's tasks and in tests alike.
 """
 
-import hashlib
 import json
-import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from io import BytesIO
-from operator import attrgetter
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
-import msgspec
 import pyarrow as pa
 
-from agent_roles_dagster.display import plain
-from agent_roles_dagster.landing.find import BLANKS, DumpFile, NotRead, Unreadable, content
+from agent_roles_dagster.landing.content import BLANKS
+from agent_roles_dagster.outcomes import Unreadable
 from agent_roles_dagster.reading.exact_json import (
     NotJson,
-    all_members,
-    breaks_off,
     check,
-    each_element,
     elements,
     jsonb_holds,
-    member_views,
     members,
     without,
 )
+from agent_roles_dagster.reading.ids import ENTRY_KEYS, plain_ids, plain_integer
 
 # One row says that an agent holds a role (kind "row"), or what was read of a file ("file"), or
 # why it is no dump ("unreadable") or could not be read ("not read"). `agent`, `role` and `status`
@@ -66,9 +58,6 @@ NOT_AN_OBJECT = "the record is no object"
 NO_KNOWN_KEYS = "the record has none of the keys that say who holds which role"
 NO_HOLDERS = "the role does not say who holds it"
 BROKEN_LINE = "the line is no JSON"
-
-# A document, or a line of JSON Lines, is held in memory as a whole.
-LONGEST = 2 << 30
 # What is refused is kept, each row with its record: so much of a row, and of all those of a file.
 LONGEST_REFUSED = 16 << 20
 MOST_REFUSED = 1 << 30
@@ -77,96 +66,10 @@ _ROWS_PER_BATCH = 65_536
 _TEXT_PER_BATCH = 16 << 20
 # So many entries are looked at one by one at most because one among them is of another kind.
 _FEW = 64
-_LIST_ENVELOPES = ("roles", "agents", "data")
-_OBJECT_ENVELOPES = ("role", "agent")
-_ENVELOPES = frozenset((*_LIST_ENVELOPES, *_OBJECT_ENVELOPES))
-# An API's error message may have an id, of the request; a role that says no holders has not these.
-_ERROR_KEYS = {"code", "error", "errors", "message"}
-_DIGITS = "-?(?:0|[1-9][0-9]{0,18})"
-_INTEGER = re.compile(f'({_DIGITS})|"({_DIGITS})"'.encode())
-_INTEGER_TEXT = re.compile(_DIGITS)
-_BEGIN = re.compile(rb"[ \t\r\n]*(.?)", re.DOTALL)
 # Keys that say whether an agent has a role; given twice, they say nothing.
 _DECIDING = ("id", "agent_id", "role_id", "agents", "agent_ids", "roles", "role_ids", "status")
-_ESCAPED_LETTER = re.compile(rb"\\u00[5-7]")
-# An `error` that is none.
-_NOTHING = re.compile(rb'null|false|""|\[[ \t\r\n]*\]|\{[ \t\r\n]*\}')
-_NUMBER = re.compile(rb"-?[0-9].*")
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ASSIGNED = (None, b'"assigned"')
 _STATUSES = (*_ASSIGNED, b'"removed"')
-_BIGINT = range(-(2**63), 2**63)
-
-
-# No struct refers to another object, so that garbage collection need not look at them.
-class _AgentEntry(msgspec.Struct, gc=False):
-    id: int | str
-    status: msgspec.UnsetType = msgspec.UNSET
-
-
-class _AgentEntryWithStatus(msgspec.Struct, gc=False):
-    id: int | str
-    status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
-
-
-class _RoleEntry(msgspec.Struct, gc=False):
-    role_id: int | str
-    status: msgspec.UnsetType = msgspec.UNSET
-
-
-class _RoleEntryWithStatus(msgspec.Struct, gc=False):
-    role_id: int | str
-    status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
-
-
-_IDS = msgspec.json.Decoder(list[int | str])
-# By side: the key of an entry's id, and the one instead of it.
-_ENTRY_KEYS = {"role": ("id", "agent_id"), "agent": ("role_id", "id")}
-# By side: decoders of lists of entries without a status and with one, and the entries' id.
-_ENTRIES: dict[str, tuple[msgspec.json.Decoder[list[Any]], msgspec.json.Decoder[list[Any]], Any]]
-_ENTRIES = {
-    "role": (
-        msgspec.json.Decoder(list[_AgentEntry]),
-        msgspec.json.Decoder(list[_AgentEntryWithStatus]),
-        attrgetter("id"),
-    ),
-    "agent": (
-        msgspec.json.Decoder(list[_RoleEntry]),
-        msgspec.json.Decoder(list[_RoleEntryWithStatus]),
-        attrgetter("role_id"),
-    ),
-}
-_QUOTED = {"role": b'"id"', "agent": b'"role_id"'}
-
-
-def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
-    """The file's raw rows, then one row of kind "file", or "unreadable", or "not read".
-
-    The row of kind "file" has in `problem` a JSON object: name, sha256, records, rows.
-    """
-    where = f"{sync_day}/{plain(file.name)}"
-    rows = _Rows(file.name)
-    digest = hashlib.sha256()
-    try:
-        chunks = content(file, digest)
-        is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
-        for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
-            if rows.is_full:
-                yield from rows.flush()
-    except Unreadable as error:
-        yield _note("unreadable", f"{where}: {error}")
-        return
-    except NotRead as error:
-        yield _note("not read", f"{where}: {error}")
-        return
-    yield from rows.flush()
-    summary = {
-        "name": file.name,
-        "sha256": digest.hexdigest(),
-        "records": rows.records,
-        "rows": rows.rows,
-    }
-    yield _note("file", json.dumps(summary))
 
 
 def raw_record(
@@ -194,141 +97,7 @@ def raw_record(
     return "{" + ", ".join(parts) + "}"
 
 
-def _read_document(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
-    text = _document(chunks)
-    try:
-        records = document_records(text)
-        del text
-        for number, record in enumerate(records, start=1):
-            rows.add_record(record, number)
-            yield
-    except NotJson as error:
-        raise Unreadable(f"not JSON, or cut short ({error})") from error
-
-
-def _read_lines(chunks: Iterator[bytes], rows: "_Rows") -> Iterator[None]:
-    failure = None
-    for number, line in enumerate(_lines(chunks), start=1):
-        if not rows.records:
-            failure = _failure_of(line)
-        rows.add_line(line, number)
-        yield
-    if rows.records == rows.broken_lines:
-        raise Unreadable("no line of it is JSON")
-    # No line feed ended the last one. One that is no JSON anyway is an invalid row like any other.
-    if line.strip(BLANKS) and breaks_off(line):
-        raise Unreadable("cut short: the last line breaks off")
-    if failure and rows.records == 1:
-        raise Unreadable(failure)
-
-
-def _document(chunks: Iterator[bytes]) -> bytes:
-    """The whole text; refuses what would not fit into memory."""
-    # It grows in place, and is handed out as it is: joined, the parts would be there twice.
-    text = BytesIO()
-    for chunk in chunks:
-        if text.tell() + len(chunk) > LONGEST:
-            raise _too_long("document")
-        text.write(chunk)
-    return text.getvalue()
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The lines; refuses one that would not fit into memory."""
-    parts: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        *ended, begun = chunk.split(b"\n")
-        for end in ended:
-            yield b"".join((*parts, end))
-            parts, size = [], 0
-        parts.append(begun)
-        size += len(begun)
-        if size > LONGEST:
-            raise _too_long("line")
-    yield b"".join(parts)
-
-
-def _too_long(what: str) -> Unreadable:
-    return Unreadable(
-        f"a {what} of more than {LONGEST >> 20} MiB, which is held in memory as a whole; land it in"
-        " several"
-    )
-
-
-def document_records(text: bytes) -> Iterable[bytes]:
-    """The exact texts of a document's records: an array's, a lone one, or an envelope's.
-
-    Raises:
-        NotJson: the text is no JSON.
-        Unreadable: it is JSON, but no dump.
-    """
-    first = _first(text)
-    if first == b"[":
-        return each_element(text)
-    if first != b"{":
-        check(text)
-        raise Unreadable("no dump: a bare value, where records are expected")
-    parts, repeated = member_views(text)
-    if failure := _failure(text, parts, repeated):
-        raise Unreadable(failure)
-    keys = parts.keys()
-    names = keys & {"id", "agent_id", "role_id"}
-    # `roles` and `agents` are an envelope's keys and a record's: beside an id, a record's.
-    if (
-        keys & {"agent_ids", "role_ids"}
-        or (names and keys & {"roles", "agents"})
-        or names - {"id"} == {"agent_id", "role_id"}
-        or {"id", "role_id"} <= keys
-    ):
-        return [text.strip(BLANKS)]
-    if twice := repeated & _ENVELOPES:
-        raise Unreadable(f"no dump: it gives {min(twice)!r} twice")
-    found = [key for key in _LIST_ENVELOPES if bytes(parts.get(key, b"")[:1]) == b"["]
-    found += [key for key in _OBJECT_ENVELOPES if bytes(parts.get(key, b"")[:1]) == b"{"]
-    if len(found) > 1:
-        raise Unreadable(f"no dump: both {found[0]!r} and {found[1]!r} hold records")
-    if found:
-        held = parts[found[0]]
-        return each_element(held) if found[0] in _LIST_ENVELOPES else [bytes(held)]
-    if names and not keys & _ERROR_KEYS:
-        return [text.strip(BLANKS)]
-    raise Unreadable("no dump: an object without records, such as an API's error message")
-
-
-def _first(text: bytes, start: int = 0) -> bytes:
-    """The first byte that is no blank, if any."""
-    found = _BEGIN.match(text, start)
-    assert found is not None
-    return bytes(found[1])
-
-
-def _failure_of(line: bytes) -> str | None:
-    """As `_failure`, of a line that may be anything."""
-    if _first(line) != b"{":
-        return None
-    try:
-        return _failure(line, *member_views(line))
-    except NotJson:
-        return None
-
-
-def _failure(
-    text: bytes, parts: Mapping[str, bytes | memoryview], repeated: frozenset[str]
-) -> str | None:
-    """What to say of an object that says of itself that it failed, as an API's answer does."""
-    found: Iterable[tuple[str, bytes | memoryview]]
-    found = all_members(text) if repeated else parts.items()
-    for key, value in found:
-        is_error = key in ("error", "errors") and not _NOTHING.fullmatch(value)
-        is_unsuccessful = key == "success" and bytes(value[:5]) == b"false"
-        is_code = key in ("code", "status_code", "statusCode") and _NUMBER.fullmatch(value)
-        if is_error or is_unsuccessful or (is_code and float(value) >= 400):
-            return f"no dump: it says of itself that it failed, by its {key!r}"
-    return None
-
-
-class _Rows:
+class Rows:
     """Collects raw rows, and hands them out as Arrow batches."""
 
     def __init__(self, file: str) -> None:
@@ -425,7 +194,7 @@ class _Rows:
         record: bytes,
     ) -> None:
         """The row of a record that speaks of one pair."""
-        agent_id, role_id = _integer(agent), _integer(role)
+        agent_id, role_id = plain_integer(agent), plain_integer(role)
         if status in _ASSIGNED and agent_id is not None and role_id is not None:
             self._agents.append(agent_id)
             self._roles.append(role_id)
@@ -458,7 +227,7 @@ class _Rows:
                 of_few = self._plain(side, owner, b"[" + b",".join(few) + b"]")
                 left += [start + place for place in (range(len(few)) if of_few is None else of_few)]
         rest = without(record, key, listed).decode() if left else ""
-        first, second = _ENTRY_KEYS[side]
+        first, second = ENTRY_KEYS[side]
         for place in left:
             entry = entries[place]
             if self._plain(side, owner, b"[" + entry + b"]") == []:
@@ -486,8 +255,8 @@ class _Rows:
 
         Returns: the places of the entries that are left, None if all are.
         """
-        owner_id = _integer(owner)
-        if owner_id is None or (found := _plain_ids(side, listed)) is None:
+        owner_id = plain_integer(owner)
+        if owner_id is None or (found := plain_ids(side, listed)) is None:
             return None
         ids, left = found
         owners = array("q", [owner_id]) * len(ids)
@@ -506,7 +275,7 @@ class _Rows:
         entry_no: int | None = None,
         entry: bytes | None = None,
     ) -> None:
-        has_ids = None not in (_integer(agent), _integer(role))
+        has_ids = None not in (plain_integer(agent), plain_integer(role))
         is_valid = problem is None and status in _STATUSES and has_ids
         if not is_valid:
             self._count_refused(len(record) + len(entry or b""), number)
@@ -544,75 +313,6 @@ class _Rows:
             )
 
 
-def _plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None":
-    """The list's plain ids, integers within BIGINT or texts that are one, and what is left.
-
-    They stand there as they are, or in objects whose status, if any, is assigned.
-
-    Returns: the ids, and the places of those that are other texts; None if there is anything else.
-    """
-    is_of_objects = _first(listed, 1) == b"{"
-    ids = _ids_of_objects(side, listed) if is_of_objects else _bare_ids(listed)
-    if ids is None:
-        return None
-    try:
-        return array("q", ids), []  # type: ignore[arg-type]
-    except OverflowError:
-        return None
-    except TypeError:  # There are texts among them.
-        texts = {place: id for place, id in enumerate(ids) if isinstance(id, str)}
-    left = [place for place, text in texts.items() if not _INTEGER_TEXT.fullmatch(text)]
-    if left:
-        others = set(left)
-        ids = [id for place, id in enumerate(ids) if place not in others]
-    try:
-        return array("q", map(int, ids)), left
-    except OverflowError:
-        return None
-
-
-def _bare_ids(listed: bytes) -> list[int | str] | None:
-    try:
-        return _IDS.decode(listed)
-    except _DECODE_ERRORS:
-        return None
-
-
-def _ids_of_objects(side: str, listed: bytes) -> list[int | str] | None:
-    """The ids of a list of objects, each with one id, and with no status but assigned.
-
-    Returns: None if there is anything else.
-    """
-    without_status, with_status, id_of = _ENTRIES[side]
-    statuses = 0
-    try:
-        entries = without_status.decode(listed)
-    except _DECODE_ERRORS:
-        try:
-            entries = with_status.decode(listed)
-        except _DECODE_ERRORS:
-            return None
-        statuses = [entry.status for entry in entries].count("assigned")
-    # The decoder keeps the last of a repeated key. Where there are as many keys as entries have
-    # one, none is there twice; where there are more, they may be nested, or no keys.
-    if (
-        (b"\\" in listed and _ESCAPED_LETTER.search(listed))
-        or listed.count(_QUOTED[side]) != len(entries)
-        or (statuses and listed.count(b'"status"') != statuses)
-    ):
-        ours = {_ENTRY_KEYS[side][0], "status"}
-        if any(not ours.isdisjoint(members(entry)[1]) for entry in each_element(listed)):
-            return None
-    return list(map(id_of, entries))
-
-
-def _integer(text: bytes | None) -> int | None:
-    if text is None or not (found := _INTEGER.fullmatch(text)):
-        return None
-    value = int(found[1] or found[2])
-    return value if value in _BIGINT else None
-
-
 def _value(text: bytes | None) -> str | None:
     """The JSON text with a string's escapes resolved, where UTF-8 can hold the result."""
     if text is None:
@@ -628,7 +328,7 @@ def _value(text: bytes | None) -> str | None:
     return resolved
 
 
-def _note(kind: str, text: str) -> pa.RecordBatch:
+def note(kind: str, text: str) -> pa.RecordBatch:
     return _batch(1, kind=kind, problem=pa.array([text], pa.string()))
 
 

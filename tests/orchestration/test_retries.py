@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from s3fs import S3FileSystem
 
-from agent_roles_dagster.landing.find import NotRead
 from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.notices import what_went_wrong
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.postgres import connection as database
+from agent_roles_dagster.outcomes import NotRead
+from agent_roles_dagster.postgres import connection as connection_module
 from tests.conftest import Pipeline
 from tests.planted import PASSWORD, PLANTED, leaks
 from tests.worlds import write_day
@@ -142,7 +142,7 @@ def test_a_server_that_refuses_is_not_asked_again(
     ],
 )
 def test_a_server_that_is_not_ready_yet_does_not_refuse(said: str, kind: bool) -> None:
-    assert bool(database.REFUSALS.search(f"connection failed: FATAL:  {said}")) is kind
+    assert bool(connection_module.REFUSALS.search(f"connection failed: FATAL:  {said}")) is kind
 
 
 @pytest.fixture

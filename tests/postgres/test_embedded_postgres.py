@@ -258,7 +258,7 @@ def test_a_failure_says_why_and_what_to_do(home: Path, use: Use) -> None:
 
 def test_the_module_runs_psql_whatever_the_environment_says_of_servers(home: Path) -> None:
     env = {**os.environ, "AGENT_ROLES_HOME": str(home), "PGPORT": "1", "PGDATABASE": "none"}
-    command = [sys.executable, "-m", "agent_roles_dagster.postgres.embedded.server", "-Atc"]
+    command = [sys.executable, "-m", "agent_roles_dagster.postgres.embedded", "-Atc"]
     done = subprocess.run([*command, "SELECT current_database()"], env=env, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"agent_roles\n"), done.stderr
     assert subprocess.run([*command, "nonsense"], env=env, capture_output=True).returncode == 1

@@ -23,7 +23,7 @@ import pytest
 from dagster._core.event_api import PartitionKeyFilter
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.landing.find import landed_days
+from agent_roles_dagster.landing.days import landed_days
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.many_days import LoadConfig, run_config
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY

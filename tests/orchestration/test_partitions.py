@@ -19,9 +19,9 @@ from dagster._core.storage.tags import (
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_partitions
 from agent_roles_dagster.sync_days import EXPECTED
+from tests import CHECKOUT
 from tests.conftest import Pipeline
 
-CHECKOUT = Path(__file__).parents[1]
 RECORDS = [{"id": 10, "agents": [1, 2, 2, "x"]}, {"id": 11, "agents": []}]
 
 

@@ -17,17 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_roles_dagster.landing import find as landing
-from agent_roles_dagster.landing.find import DumpFile
-from agent_roles_dagster.reading import raw_rows as dump
+from agent_roles_dagster.landing import content as content_module
+from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.reading import file as file_module
+from agent_roles_dagster.reading import raw_rows as raw_rows_module
 from agent_roles_dagster.reading.exact_json import NotJson, check
+from agent_roles_dagster.reading.file import read_file
 from agent_roles_dagster.reading.raw_rows import (
     BROKEN_LINE,
     NO_HOLDERS,
     NO_KNOWN_KEYS,
     NOT_AN_OBJECT,
     raw_record,
-    read_file,
 )
 from tests import dump_strategies, model
 
@@ -58,7 +59,7 @@ def read(folder: Path, content: str | bytes, name: str = "a.json") -> Read:
     """Read a file entry by entry, with each row's exact text; the fast way must say the same."""
     fast = read_fast(folder, content, name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dump, "_integer", lambda text: None)
+        patch.setattr(raw_rows_module, "plain_integer", lambda text: None)
         exact = read_fast(folder, content, name)
     assert fast.unreadable == exact.unreadable
     if exact.unreadable is None:
@@ -262,7 +263,7 @@ def test_a_blank_file_and_one_that_is_not_utf8_are_unreadable(
     why: str,
     size: int,
 ) -> None:
-    monkeypatch.setattr(landing, "_CHUNK", size)
+    monkeypatch.setattr(content_module, "_CHUNK", size)
     data = gzip.compress(content) if name.endswith(".gz") else content
     found = read(tmp_path, data, name)
     assert found.unreadable is not None
@@ -289,7 +290,7 @@ def test_a_file_that_went_away_is_unreadable(tmp_path: Path) -> None:
 def test_a_nul_byte_anywhere_makes_the_file_unreadable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, size: int
 ) -> None:
-    monkeypatch.setattr(landing, "_CHUNK", size)
+    monkeypatch.setattr(content_module, "_CHUNK", size)
     data = content.format(RECORD).encode()
     found = read(tmp_path, gzip.compress(data) if name.endswith(".gz") else data, name)
     assert found.unreadable is not None
@@ -383,7 +384,7 @@ def test_lines_of_which_none_is_json_are_no_dump(tmp_path: Path, content: str) -
 def test_each_line_that_is_not_blank_is_a_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, ending: str, last: str, size: int
 ) -> None:
-    monkeypatch.setattr(landing, "_CHUNK", size)
+    monkeypatch.setattr(content_module, "_CHUNK", size)
     empty = '{"id": 12, "agents": []}'
     lines = ["\ufeff" + RECORD, "", ' {"id": 11, "agents": ["x"]}\t', " \t", empty]
     found = read(tmp_path, ending.join(lines) + last, name)
@@ -484,7 +485,7 @@ def test_a_record_that_is_no_object_is_one_invalid_row(
 def test_what_would_not_fit_into_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(dump, "LONGEST", 3 << 20)
+    monkeypatch.setattr(file_module, "LONGEST", 3 << 20)
     content = b"[" + b" " * (4 << 20) + RECORD.encode() + b"]"
     data = gzip.compress(content) if name.endswith("gz") else content
     found = read(tmp_path, data, name)
@@ -496,7 +497,7 @@ def test_what_would_not_fit_into_memory_is_refused(
 def test_lines_are_no_document_whose_size_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dump, "LONGEST", 3 << 20)
+    monkeypatch.setattr(file_module, "LONGEST", 3 << 20)
     line = RECORD + " " * (1 << 20)
     assert len(read(tmp_path, "\n".join([line] * 5), "a.jsonl").said()) == 5
 
@@ -731,7 +732,7 @@ def test_an_entry_keeps_its_text_and_its_place(tmp_path: Path) -> None:
 def test_rows_are_read_in_batches_without_losing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dump, "_ROWS_PER_BATCH", 4)
+    monkeypatch.setattr(raw_rows_module, "_ROWS_PER_BATCH", 4)
     records = [{"id": n, "agents": [*range(n), *(["x"] * (n % 3))]} for n in range(12)]
     lines = "\n".join(map(json.dumps, records))
     expected = sum(len(record["agents"]) for record in records)  # type: ignore[arg-type]
@@ -944,7 +945,7 @@ def test_rows_that_share_a_long_record_come_in_batches_of_bounded_size(tmp_path:
 def test_a_long_record_is_read_and_what_is_kept_of_a_refused_one_is_bounded(
     tmp_path: Path,
 ) -> None:
-    long = "x" * (dump.LONGEST_REFUSED + 1)
+    long = "x" * (raw_rows_module.LONGEST_REFUSED + 1)
     for agents in ("[2, 3]", '[{"id": 2, "status": "removed"}, {"id": 3, "status": "assigned"}]'):
         line = f'{{"id": 1, "name": "{long}", "agents": {agents}}}'
         assert len(read_fast(tmp_path, line, "a.jsonl").rows) == 2
@@ -961,7 +962,7 @@ def test_a_long_record_is_read_and_what_is_kept_of_a_refused_one_is_bounded(
 def test_a_long_record_beside_many_invalid_entries_does_not_fill_the_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dump, "MOST_REFUSED", 10_000_000)
+    monkeypatch.setattr(raw_rows_module, "MOST_REFUSED", 10_000_000)
     description = "x" * 100_000
     entries = ", ".join(["null"] * 500)
     data = f'{{"id": 1, "description": "{description}", "agents": [{entries}]}}'

@@ -1,7 +1,6 @@
 """No report is lost, none harms a run, and no check shows as failed that was merely not reached."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -9,8 +8,9 @@ import pytest
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.orchestration import renewal, retries
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from tests import CHECKOUT
 from tests.conftest import Pipeline
-from tests.test_reports import (
+from tests.orchestration.test_reports import (
     STAGING,
     land,
     newest_metadata,
@@ -20,7 +20,7 @@ from tests.test_reports import (
 )
 from tests.worlds import tables
 
-TAKE_BACK = Path(__file__).parent.parent / "sql" / "admin/take_back_newest_day.sql"
+TAKE_BACK = CHECKOUT / "sql" / "admin/take_back_newest_day.sql"
 
 
 @pytest.fixture

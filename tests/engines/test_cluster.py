@@ -17,12 +17,12 @@ import fsspec
 import psycopg
 from psycopg import sql
 
+from tests import CHECKOUT
 from tests.java import java_for_tests
 from tests.processes import kill, killed_at_the_end, start
 from tests.spark_cluster import bare_workers, connect_server, standalone_workers
 from tests.worlds import dump_for_several_tasks, tables
 
-ROOT = Path(__file__).parents[1]
 # Invalid rows, a day that is corrected in between, and text of any kind.
 ALL = os.environ.get("AGENT_ROLES_TEST_CONNECT") == "all"
 STORIES = () if ALL else ("-k", "04-invalid or 09-older or 18-hostile")
@@ -44,7 +44,7 @@ def _pytest(master: str, server: str, folder: Path, *arguments: str) -> None:
             *(sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "-q"),
             *(f"--basetemp={folder / 'pytest'}", *arguments),
         ],
-        cwd=ROOT,
+        cwd=CHECKOUT,
         env={
             "AGENT_ROLES_TEST_HISTORIES": "10",
             **os.environ,

@@ -14,12 +14,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from agent_roles_dagster.postgres.connection import SCHEMA_VERSION, connect, sql_file
+from agent_roles_dagster.postgres.connection import SCHEMA_VERSION, connect
+from agent_roles_dagster.postgres.sql_files import sql_file
 from agent_roles_dagster.settings import InvalidSetting
+from tests import CHECKOUT
 from tests.conftest import Pipeline, empty_database
 
 EARLIER = sorted(
-    (Path(__file__).parent / "schemas").glob("*.sql"),
+    (CHECKOUT / "tests" / "schemas").glob("*.sql"),
     key=lambda path: int(path.name.partition("_")[0]),
 )
 UPSERTS = sorted((Path(__file__).parent / "schemas" / "upserts").glob("*.sql"))

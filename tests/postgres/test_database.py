@@ -18,9 +18,11 @@ import trustme
 from adbc_driver_manager import Error
 
 from agent_roles_dagster.postgres.arrow import ArrowConnection, cancel_all
-from agent_roles_dagster.postgres.connection import SESSION, connect, lock_tables, sql_file
+from agent_roles_dagster.postgres.connection import SESSION, connect
+from agent_roles_dagster.postgres.locks import lock_tables
+from agent_roles_dagster.postgres.sql_files import sql_file
 from agent_roles_dagster.settings import InvalidSetting
-from agent_roles_dagster.staging.load import Load, drop_load_tables
+from agent_roles_dagster.staging.load_tables import Load, drop_load_tables
 from tests.conftest import Pipeline, empty_database, with_database
 from tests.tls_proxy import tls_proxy
 from tests.worlds import write_day

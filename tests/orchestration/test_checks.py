@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from agent_roles_dagster.orchestration import assets, checks
-from agent_roles_dagster.postgres.connection import connect, rows_of_file
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import rows_of_file
 from tests.conftest import Pipeline
 from tests.docs import block
 

@@ -17,13 +17,16 @@ import psycopg
 import pytest
 
 from agent_roles_dagster.engines import Engine, spark_resource, started
-from agent_roles_dagster.landing.find import NotRead, Unreadable
 from agent_roles_dagster.mapping.apply import NotApplied, apply_day
-from agent_roles_dagster.postgres.connection import connect, sql_file, staging_turn
+from agent_roles_dagster.outcomes import LostRows, NotRead, Unreadable
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.locks import staging_turn
+from agent_roles_dagster.postgres.sql_files import sql_file
 from agent_roles_dagster.settings import InvalidSetting, Settings
-from agent_roles_dagster.staging import load
-from agent_roles_dagster.staging.load import LOAD_TABLES
-from agent_roles_dagster.staging.stage import LostRows, StagedDay, stage_day
+from agent_roles_dagster.staging import snapshots as snapshots_module
+from agent_roles_dagster.staging.load_tables import LOAD_TABLES
+from agent_roles_dagster.staging.stage import stage_day
+from agent_roles_dagster.staging.staged_day import StagedDay
 from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 from tests.worlds import dump_for_several_tasks, with_bulk
@@ -459,8 +462,8 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     pages = "SELECT pg_relation_size('public_days.stg_agent_roles_day1')"
     pages += " / current_setting('block_size')::INT"
     assert pipeline.rows(pages)[0][0] > 10
-    monkeypatch.setattr(load, "_PAGES_PER_TASK", 1)
-    monkeypatch.setattr(load, "_FEW_PAGES", 0)
+    monkeypatch.setattr(snapshots_module, "_PAGES_PER_TASK", 1)
+    monkeypatch.setattr(snapshots_module, "_FEW_PAGES", 0)
     monkeypatch.setenv("AGENT_ROLES_HOLD_SHARE", "1")
     _stage(pipeline, {"day2": list(range(1_000, 2_000))})
     removed = "SELECT agent_id FROM stg_agent_roles WHERE status = 'removed' ORDER BY agent_id"

@@ -6,7 +6,7 @@ tables are the model's, and the run has said of each day what became of it.
 
 `AGENT_ROLES_TEST_LOADS` says how many histories (8 if not set); several hundred in one process:
 
-    AGENT_ROLES_TEST_LOADS=300 pytest -n0 tests/test_many_histories.py
+    AGENT_ROLES_TEST_LOADS=300 pytest -n0 tests/orchestration/test_many_histories.py
 """
 
 import os

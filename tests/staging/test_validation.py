@@ -8,13 +8,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from agent_roles_dagster.engines import spark_resource, started
-from agent_roles_dagster.reading.raw_rows import (
-    NO_HOLDERS,
-    NO_KNOWN_KEYS,
-    NOT_AN_OBJECT,
-    _integer,
-    _plain_ids,
-)
+from agent_roles_dagster.reading.ids import plain_ids as _plain_ids
+from agent_roles_dagster.reading.ids import plain_integer as _integer
+from agent_roles_dagster.reading.raw_rows import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.validation import id_value, message, status_value
 

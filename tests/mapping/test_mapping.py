@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from agent_roles_dagster.mapping.apply import NotApplied, apply_day
-from agent_roles_dagster.postgres.connection import connect, run_file
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import run_file
 from tests.conftest import Pipeline
 from tests.worlds import with_bulk, write_day
 

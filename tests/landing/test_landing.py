@@ -21,20 +21,16 @@ from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
 from agent_roles_dagster.display import plain
-from agent_roles_dagster.landing import find as landing
-from agent_roles_dagster.landing.find import (
-    Dump,
-    NotRead,
-    Unreadable,
-    content_digest,
-    find_dump,
-    inflate,
-    is_dump_file,
-    landed_days,
-    require_landed,
-    seal,
-)
-from agent_roles_dagster.reading.raw_rows import read_file
+from agent_roles_dagster.landing import content as content_module
+from agent_roles_dagster.landing import find as find_module
+from agent_roles_dagster.landing import manifest as manifest_module
+from agent_roles_dagster.landing.content import inflate
+from agent_roles_dagster.landing.days import landed_days, require_landed
+from agent_roles_dagster.landing.dump import Dump, is_dump_file
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.landing.seal import content_digest, seal
+from agent_roles_dagster.outcomes import NotRead, Unreadable
+from agent_roles_dagster.reading.file import read_file
 from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay
 
 RECORDS = b'[{"id": 10, "agents": [1, 2]}]'
@@ -387,7 +383,7 @@ def test_a_disk_that_gives_an_error_is_not_taken_for_an_empty_one_and_its_text_i
 def test_a_manifest_too_long_to_be_held_in_memory_makes_the_day_unreadable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "LONGEST_MANIFEST", 2)
+    monkeypatch.setattr(manifest_module, "LONGEST_MANIFEST", 2)
     assert land(tmp_path, {"a.json": RECORDS, "_manifest.json": b"{}"}).observed_at is None
     with pytest.raises(Unreadable, match=r"day1/_manifest\.json: it is more than "):
         land(tmp_path, {"_manifest.json": b"{ }"})
@@ -413,7 +409,7 @@ def test_one_empty_file_makes_the_day_unreadable_by_its_name(tmp_path: Path, nam
 def test_a_day_of_more_files_than_can_be_kept_track_of_is_unreadable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "MOST_FILES", 3)
+    monkeypatch.setattr(find_module, "MOST_FILES", 3)
     (tmp_path / "day1").mkdir()
     for number in range(3):
         (tmp_path / "day1" / f"{number}.json").write_text("[]")
@@ -624,7 +620,7 @@ def test_what_is_not_utf8_makes_the_day_unreadable(tmp_path: Path, content: byte
 def test_a_character_may_lie_over_two_pieces_and_must_be_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(landing, "_CHUNK", size)
+    monkeypatch.setattr(content_module, "_CHUNK", size)
     text = '["é€😀 \u2028"]'.encode()
     seal(land(tmp_path, {"a.json": text, "b.json.gz": gzip.compress(text)}))
     for broken in (text.replace(b"\x82", b"\x28"), text[: text.index(b"\xf0") + 3]):
@@ -663,7 +659,7 @@ BROKEN_GZIPS = {
 def test_a_broken_gzip_makes_the_day_unreadable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, size: int
 ) -> None:
-    monkeypatch.setattr(landing, "_CHUNK", size)
+    monkeypatch.setattr(content_module, "_CHUNK", size)
     with pytest.raises(Unreadable, match=r"day1/a\.json\.gz: a broken gzip"):
         seal(land(tmp_path, {"a.json.gz": data}))
 
@@ -687,7 +683,7 @@ def test_a_gzip_file_is_all_its_members_however_it_is_cut_into_pieces(
     data = b"".join(gzip.compress(content, mtime=0) for content in contents)
     chunks = (data[at : at + chunk] for at in range(0, len(data), chunk))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landing, "_CHUNK", limit)
+        patch.setattr(content_module, "_CHUNK", limit)
         pieces = list(inflate(chunks, "a.json.gz"))
     assert b"".join(pieces) == b"".join(contents)
     assert all(0 < len(piece) <= limit for piece in pieces), "a bomb must not fill the memory"

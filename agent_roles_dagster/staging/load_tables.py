@@ -1,0 +1,153 @@
+"""A run's load tables: made, named, asked and dropped."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import Connection, run_file
+from agent_roles_dagster.staging.load import main
+
+FILLED_TABLES = ("rows", "delta", "errors", "notes")
+LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
+_PREFIX = "agent_roles_load_"
+COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
+
+
+@dataclass(frozen=True)
+class Load:
+    """One run's load tables, and the day they are for.
+
+    Attributes:
+        is_first: nothing is to be compared with, so that each row that is staged is a change.
+    """
+
+    url: str = field(repr=False)  # may hold a password
+    schema: str
+    token: str
+    sync_day: str
+    loaded_at: datetime
+    is_first: bool
+
+    def name(self, name: str) -> str:
+        return f"{_PREFIX}{name}_{self.token}"
+
+    def table(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name(name))
+
+
+def create_load_tables(load: Load) -> None:
+    """Create this run's load tables, and drop those that a killed run left.
+
+    Over a connection of its own, so that the tasks see them while the turn's transaction goes on.
+    Needs `database.staging_turn`: whoever has the turn is the only one that loads.
+    """
+    with connect(load.url) as connection:
+        left = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
+            " AND relkind = 'r' AND relname ~ %s",
+            (load.schema, f"^{_PREFIX}({'|'.join(LOAD_TABLES)})_[0-9a-f]{{12}}$"),
+        )
+        _drop(connection, [sql.Identifier(load.schema, row["relname"]) for row in left])
+        with connection.transaction():
+            _search(connection, load.schema, main(connection))
+            run_file(connection, "load/020_create_load_tables")
+            _rename(connection, load, away=True)
+
+
+def drop_load_tables(connection: Connection, load: Load) -> None:
+    """Drop those of this run's tables that are there, if nobody else holds one."""
+    with connection.transaction():
+        # The run may be being stopped. In the transaction only: a pooler keeps the session.
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        _drop(connection, [load.table(name) for name in LOAD_TABLES])
+
+
+def drop_used_tables(connection: Connection, load: Load) -> None:
+    """Drop what `use_load_tables` renamed, but for the rows where they are the day's by now."""
+    _drop(connection, [sql.Identifier(load.schema, _PREFIX + name) for name in LOAD_TABLES])
+
+
+def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
+    if tables:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(tables)))
+
+
+def use_load_tables(connection: Connection, load: Load) -> None:
+    """Give this run's tables the names that the publishing SQL files know, in its transaction."""
+    connection.execute(_lock(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
+    _search(connection, load.schema, main(connection))
+    _rename(connection, load, away=False)
+
+
+def _search(connection: Connection, *schemas: str) -> None:
+    """Have the rest of the transaction find its tables in these schemas."""
+    path = sql.SQL(", ").join(map(sql.Identifier, (*schemas, "pg_temp"))).as_string(connection)
+    connection.execute("SELECT set_config('search_path', %s, TRUE)", (path,))
+
+
+def _lock(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
+    """In one order for all: a task that runs though its result is known can't block publishing."""
+    tables = sql.SQL(", ").join(load.table(name) for name in names)
+    return sql.SQL("LOCK TABLE {} IN {} MODE").format(tables, sql.SQL(mode))
+
+
+def _rename(connection: Connection, load: Load, *, away: bool) -> None:
+    statements = []
+    for name in LOAD_TABLES:
+        known, own = _PREFIX + name, load.name(name)
+        old, new = (known, own) if away else (own, known)
+        statements.append(
+            sql.SQL("ALTER TABLE {} RENAME TO {}").format(
+                sql.Identifier(load.schema, old), sql.Identifier(new)
+            )
+        )
+    connection.execute(sql.SQL("; ").join(statements))
+
+
+def loaded_counts(connection: Connection, target: Load) -> dict[str, int]:
+    """The sums of the tasks' `COUNTS`."""
+    claims = connection.execute(
+        sql.SQL("SELECT counts FROM {}").format(target.table("claims"))
+    ).fetchall()
+    counts = [json.loads(claim["counts"]) for claim in claims]
+    return {name: sum(part[name] for part in counts) for name in COUNTS}
+
+
+def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[str]:
+    """The reader's notes of a kind ("file", "unreadable", "not read"), sorted."""
+    rows = connection.execute(
+        sql.SQL("SELECT note FROM {} WHERE kind = %s ORDER BY note").format(target.table("notes")),
+        (kind,),
+    )
+    return [row["note"] for row in rows]
+
+
+def removal_sample(connection: psycopg.Connection[Any], target: Load, limit: int) -> list[str]:
+    """Some of the day's removals, as "agent 1, role 10"."""
+    # Those that are staged already, of an earlier version, and stay so are no part of the delta.
+    rows = connection.execute(
+        sql.SQL(
+            """
+            SELECT agent_id, role_id FROM {delta} WHERE NOT is_next AND change = 'removed'
+            UNION
+            SELECT agent_id, role_id FROM stg_agent_roles AS staged
+            WHERE sync_day = {sync_day} AND status = 'removed' AND NOT EXISTS (
+                SELECT FROM {delta} AS delta
+                WHERE NOT delta.is_next
+                AND delta.agent_id = staged.agent_id AND delta.role_id = staged.role_id
+            )
+            ORDER BY role_id, agent_id LIMIT {limit}
+            """
+        ).format(
+            delta=target.table("delta"),
+            sync_day=sql.Literal(target.sync_day),
+            limit=sql.Literal(limit),
+        )
+    )
+    return [f"agent {row['agent_id']}, role {row['role_id']}" for row in rows]

@@ -1,0 +1,93 @@
+"""Staged snapshots and changes, read back from PostgreSQL by Spark's tasks."""
+
+from collections.abc import Mapping
+
+from psycopg import sql
+from pyspark.sql import DataFrame, SparkSession
+
+from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
+from agent_roles_dagster.postgres.arrow import ArrowConnection
+from agent_roles_dagster.postgres.sql_files import Connection
+from agent_roles_dagster.staging.transform import SNAPSHOT_SCHEMA, Seen
+
+_PAGES_PER_TASK = 16_384
+_FEW_PAGES = 1_000  # of all snapshots together
+SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
+
+
+def read_snapshots(
+    spark: SparkSession,
+    connection: Connection,
+    url: str,
+    snapshots: Mapping[str, SeenAs],
+    changes: Mapping[int, tuple[Seen, Seen]],
+    tasks: int,
+) -> DataFrame:
+    """Staged rows and changes, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
+
+    Snapshots of a few pages are read by one task, over one connection: these cost more than that.
+
+    Args:
+        snapshots: by sync day, what its rows mean to the day that is being staged.
+        changes: by a day's number, what its changes on record mean: assigned, removed.
+    """
+    parts = {day: _partition(connection, day) for day in snapshots}
+    if sum(pages for _, pages in parts.values()) < _FEW_PAGES:
+        tasks = 1
+    queries = [
+        query
+        for day, seen_as in snapshots.items()
+        for query in _range_queries(connection, *parts[day], seen_as)
+    ]
+    select = sql.SQL(
+        "SELECT agent_id, role_id, CASE change WHEN 'assigned' THEN {} ELSE {} END AS seen"
+        " FROM agent_role_changes WHERE day_no = {}"
+    )
+    queries += [
+        select.format(*map(sql.Literal, (*map(int, seen_as), day_no))).as_string(connection)
+        for day_no, seen_as in changes.items()
+    ]
+
+    def read(batches: Batches) -> Batches:
+        with ArrowConnection(url) as source:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    yield from source.read(queries[number])
+
+    numbers = spark.range(0, len(queries), 1, max(1, min(tasks, len(queries))))
+    return map_in_arrow(numbers, read, SNAPSHOT_SCHEMA)
+
+
+def _partition(connection: Connection, sync_day: str) -> tuple[str, int]:
+    """The quoted name of the day's partition, and how many pages it has: 0 if it is gone."""
+    found = connection.execute(
+        "SELECT part.oid::REGCLASS::TEXT AS name,"
+        " pg_relation_size(part.oid) / current_setting('block_size')::BIGINT AS pages"
+        " FROM pg_class AS part WHERE part.oid = agent_role_partition(%s)",
+        (sync_day,),
+    ).fetchone()
+    return (found["name"], found["pages"]) if found else ("", 0)
+
+
+def _range_queries(
+    connection: Connection, partition: str, pages: int, seen_as: SeenAs
+) -> list[str]:
+    """Queries that together read the partition, each a range of its pages; none if it has none.
+
+    Args:
+        partition: its name, quoted, with its schema.
+    """
+    select = sql.SQL(
+        "SELECT agent_id, role_id,"
+        " CASE status WHEN 'assigned' THEN {} WHEN 'removed' THEN {} ELSE {} END AS seen"
+        " FROM {} WHERE ctid >= {}::tid AND ctid < {}::tid"
+    )
+    return [
+        select.format(
+            *map(sql.Literal, map(int, seen_as)),
+            sql.SQL(partition),
+            sql.Literal(f"({at},0)"),
+            sql.Literal(f"({at + _PAGES_PER_TASK},0)"),
+        ).as_string(connection)
+        for at in range(0, pages, _PAGES_PER_TASK)
+    ]

@@ -1,0 +1,49 @@
+"""What staging a day came to."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class Held(Exception):
+    """The day is implausible and was not staged. Its text is for the user.
+
+    Attributes:
+        day: what staging it would have come to.
+        sample: some of the removals.
+    """
+
+    def __init__(self, text: str, day: "StagedDay", sample: list[str]) -> None:
+        super().__init__(text)
+        self.day = day
+        self.sample = sample
+
+
+@dataclass(frozen=True)
+class StagedDay:
+    """What staging a day came to.
+
+    The counts are rows or distinct pairs, `content` has the files and their counts, `seconds` are
+    by phase. Those that are columns of agent_role_sync_days go there under their names.
+    """
+
+    sync_day: str
+    previous_day: str | None
+    previous_assigned: int
+    digest: str
+    files: int
+    content: list[dict[str, Any]]
+    observed_at: datetime
+    records: int
+    raw_rows: int
+    valid_pairs: int
+    duplicates: int
+    invalid_rows: int
+    assigned: int
+    removed: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def newly_assigned(self) -> int:
+        """Pairs that the previous staged day did not assign."""
+        return self.assigned - (self.previous_assigned - self.removed)
