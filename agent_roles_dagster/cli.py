@@ -83,7 +83,7 @@ def _materialise(
     import dagster as dg
 
     from agent_roles_dagster.definitions import defs
-    from agent_roles_dagster.orchestration import run_outcome as outcome
+    from agent_roles_dagster.orchestration import run_outcome
     from agent_roles_dagster.orchestration.checks import MAPPING
     from agent_roles_dagster.postgres.connection import connect, database_url
     from agent_roles_dagster.settings import Settings
@@ -101,17 +101,17 @@ def _materialise(
         asset_selection=sorted(selection.resolve(defs.resolve_asset_graph())),
         raise_on_error=False,
     )
-    failed = outcome.failed_checks(instance, result.run_id)
+    failed = run_outcome.failed_checks(instance, result.run_id)
     if not result.success:
-        why = outcome.why(result.all_events)
+        why = run_outcome.why(result.all_events)
         if why == "held":
             command = f"agent-roles run {sync_day} --accept-removals REASON --approver NAME"
             print(f"To accept the removals: {command}", file=sys.stderr)
-        print(outcome.not_done(sync_day, why, failed), file=sys.stderr)
-        return INTERRUPTED if why == outcome.INTERRUPTED else FAILED
+        print(run_outcome.not_done(sync_day, why, failed), file=sys.stderr)
+        return INTERRUPTED if why == run_outcome.INTERRUPTED else FAILED
     if stage_only:
         with connect(database_url(Settings.from_env())) as connection:
-            print(outcome.staged(connection, sync_day, failed))
+            print(run_outcome.staged(connection, sync_day, failed))
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""Names of sync days: which are valid, and their order. Nothing here reads a file or a table."""
+"""Names of sync days: which are valid, and their order. No file or table is read here."""
 
 import re
 from datetime import date
@@ -6,19 +6,19 @@ from datetime import date
 EXPECTED = (
     "a sync day is named day<N> (day1, day2, ..., no leading zero, 18 digits at most) or YYYY-MM-DD"
 )
-# Of at most 18 digits, so that its number fits BIGINT.
+# With 18 digits at most, the number fits BIGINT.
 _NUMBERED = re.compile(r"day([1-9][0-9]{0,17})")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class InvalidSyncDay(ValueError):
-    """The name is no sync day's, or the day has not landed. Its text is for the user."""
+    """The name is not valid for a sync day, or the day has not landed. The text is for the user."""
 
 
 def day_number(sync_day: str) -> int:
     """The number that a sync day's digits spell: day12 is 12, 2026-11-23 is 20261123.
 
-    Days are ordered by it, never by their names. It fits BIGINT.
+    Days are ordered by number, never by name. The number fits BIGINT.
 
     Raises:
         InvalidSyncDay: the name is neither day<N> nor a calendar date.
@@ -35,7 +35,7 @@ def day_number(sync_day: str) -> int:
 
 
 def is_sync_day(name: str) -> bool:
-    """Whether the name is a valid sync day's."""
+    """Whether the name is valid for a sync day."""
     try:
         day_number(name)
     except InvalidSyncDay:

@@ -52,7 +52,6 @@ _IN_NOTICES = "tests/orchestration/test_notices.py::"
 _IN_SENSORS = "tests/orchestration/test_sensors.py::"
 _IN_CHECKS = "tests/orchestration/test_checks.py::"
 _IN_EMBEDDED = "tests/postgres/test_embedded_postgres.py::"
-_IN_LANDING = "tests/landing/test_landing.py::"
 _IN_RECIPES = "tests/test_recipes.py::"
 _IN_SAIL = "tests/engines/test_sail.py::"
 _ON_SPARK = (
@@ -82,7 +81,10 @@ _TAKEN_BACK = (
 _DAMAGED_DAY = _IN_CHECKS + "test_a_damaged_staged_day_fails_its_check_and_is_not_applied"
 _DAMAGED_MAPPING = _IN_CHECKS + "test_a_damaged_mapping_fails_its_check"
 _QUESTIONS = _IN_STAGING + "test_two_questions_are_answered_by_sync_day"
-_FINGERPRINTS = "tests/landing/test_arrival.py::test_any_other_content_is_another_fingerprint_and_the_same_is_not"
+_FINGERPRINTS = (
+    "tests/landing/test_arrival.py::"
+    "test_any_other_content_is_another_fingerprint_and_the_same_is_not"
+)
 _LISTED = (
     "tests/landing/test_arrival.py::"
     "test_a_manifest_says_that_all_is_there_only_if_it_lists_files_and_is_no_older"
@@ -105,7 +107,7 @@ MUTATIONS = (
     # The embedded server.
     Mutation(
         "the short socket folder is closed to other accounts",
-        _EMBEDDED,
+        _PACKAGE + "postgres/embedded/account.py",
         "folder.mkdir(mode=0o700)",
         "folder.mkdir(); folder.chmod(0o755)",
         _NOBODY_REACHES,
@@ -222,7 +224,7 @@ MUTATIONS = (
         _PACKAGE + "landing/days.py",
         "sorted(filter(is_sync_day, names), key=day_number)",
         "sorted(filter(is_sync_day, names))",
-        _IN_LANDING + "test_landed_days_are_the_folders_with_a_days_name_in_their_order",
+        "tests/landing/test_days.py::test_landed_days_are_the_folders_with_a_days_name_in_their_order",
     ),
     # Arrival.
     Mutation(
@@ -412,18 +414,18 @@ MUTATIONS = (
         _LANDING,
         "if missing := sorted(listed.keys() - entries.keys()):",
         "if missing := sorted(set()):",
-        _IN_LANDING + "test_the_manifests_files_must_all_be_there_once",
+        "tests/landing/test_find.py::test_the_manifests_files_must_all_be_there_once",
     ),
     Mutation(
         "a file has the digest that the manifest says",
         _PACKAGE + "landing/seal.py",
         "if expected is not None and expected.lower() != digest:",
         "if False:",
-        _IN_LANDING + "test_the_seal_refuses_a_file_whose_digest_is_another",
+        "tests/landing/test_seal.py::test_the_seal_refuses_a_file_whose_digest_is_another",
     ),
     Mutation(
         "staging alone compares the digests",
-        _STAGING,
+        _PACKAGE + "staging/verify.py",
         "    check_digests(dump, digests)\n",
         "",
         _IN_STAGING + "test_staging_alone_compares_the_files_with_the_manifest",
@@ -447,21 +449,21 @@ MUTATIONS = (
         _PACKAGE + "reading/file.py",
         "if line.strip(BLANKS) and breaks_off(line):",
         "if False:",
-        "tests/reading/test_dump.py::test_a_last_line_that_breaks_off_makes_the_file_unreadable",
+        "tests/reading/test_json_lines.py::test_a_last_line_that_breaks_off_makes_the_file_unreadable",
     ),
     Mutation(
         "an envelope with two lists is no dump",
         _PACKAGE + "reading/envelopes.py",
         "if len(found) > 1:",
         "if False:",
-        "tests/reading/test_dump.py::test_json_that_is_no_dump_is_unreadable",
+        "tests/reading/test_envelopes.py::test_json_that_is_no_dump_is_unreadable",
     ),
     Mutation(
         "an API's error message is no dump",
         _PACKAGE + "reading/envelopes.py",
-        "if names and not keys & _ERROR_KEYS:",
-        "if names:",
-        "tests/reading/test_dump.py::test_an_error_message_with_the_requests_id_is_no_role",
+        "if keys & _IDS and not keys & _ERROR_KEYS:",
+        "if keys & _IDS:",
+        "tests/reading/test_envelopes.py::test_an_error_message_with_the_requests_id_is_no_role",
     ),
     Mutation(
         "a file that no task could read is no empty one",
@@ -884,10 +886,10 @@ MUTATIONS = (
     ),
     Mutation(
         "an error of a disk or a store is not quoted",
-        _PACKAGE + "landing/files.py",
+        _PACKAGE + "landing/errors.py",
         "can't be read ({type(error).__name__})",
         "can't be read ({error})",
-        f"{_IN_LANDING}"
+        "tests/landing/test_errors.py::"
         "test_a_disk_that_gives_an_error_is_not_taken_for_an_empty_one_and_its_text_is_not_told",
     ),
     Mutation(
@@ -984,9 +986,9 @@ MUTATIONS = (
     ),
     Mutation(
         "blanks around an id are ASCII's",
-        _PACKAGE + "staging/validation.py",
-        r'_BLANKS = r"[ \t\n\x0B\f\r]*"',
-        r'_BLANKS = r"\s*"',
+        _PACKAGE + "rules.py",
+        r'BLANKS = r"[ \t\n\x0B\f\r]*"',
+        r'BLANKS = r"\s*"',
         "tests/staging/test_validation.py",
     ),
     Mutation(

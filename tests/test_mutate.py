@@ -1,11 +1,14 @@
 """What `tests.mutate` makes of a test run: only a test that passed before and fails now noticed."""
 
+import ast
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests import mutate
-from tests.mutations import Mutation
+from tests import CHECKOUT, mutate
+from tests.mutations import MUTATIONS, Mutation
 
 PRODUCT = "def double(number):\n    return 2 * number\n"
 TESTS = """
@@ -77,3 +80,18 @@ def test_a_test_that_does_not_end_has_not_noticed(
 def test_a_name_that_no_mutation_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert mutate.main(["socket", "no such thing"]) == 2
     assert capsys.readouterr().out == "No mutation has this in its name: no such thing\n"
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_each_mutation_has_its_line_in_the_product_and_its_tests(mutation: Mutation) -> None:
+    assert (CHECKOUT / mutation.file).read_text(encoding="utf-8").count(mutation.text) == 1
+    files = re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", mutation.tests)
+    assert files
+    for file, function in files:
+        assert not function or function in _functions(file), f"{file}::{function}"
+
+
+@cache
+def _functions(file: str) -> set[str]:
+    tree = ast.parse((CHECKOUT / file).read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

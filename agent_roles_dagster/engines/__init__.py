@@ -1,8 +1,8 @@
-"""Engines: where the Spark code of a run is executed, chosen by AGENT_ROLES_SPARK_MASTER.
+"""Engines: what executes a run's Spark code. AGENT_ROLES_SPARK_MASTER chooses one.
 
-`sail` is Sail in the run's own process, `apache_spark` is a JVM on this machine that computes or
-drives a cluster, and a URL sc://... is any Spark Connect server. All hand out a Spark session; what
-is computed with it is the same code.
+`sail` is Sail in the run's own process. `apache_spark` is a JVM on this machine, which computes by
+itself or drives a cluster. A URL sc://... is any Spark Connect server. Each engine gives a Spark
+session, and the same code runs on it.
 
 https://docs.dagster.io/guides/build/external-resources
 """
@@ -20,34 +20,34 @@ from agent_roles_dagster.settings import Settings
 
 @dataclass(frozen=True)
 class Engine:
-    """A Spark session, and how its work is cut.
+    """A Spark session, and how many of its tasks run at once.
 
     Attributes:
-        tasks: tasks that run at once in this process, whose memory and cores they share; None if
-            the engine itself decides how many of the tasks it is given run at once.
+        tasks: how many tasks run at once in this process and share its memory and cores; None if
+            the engine itself decides.
     """
 
     session: SparkSession
     tasks: int | None
 
 
-# Enters an engine when there is something to compute; it ends with the context.
+# Starts an engine when there is something to compute. It stops when the context ends.
 Start = Callable[[], AbstractContextManager[Engine]]
 
 
 def spark_resource(settings: Settings) -> LazyPySparkResource:
-    """dagster-pyspark's resource, which starts nothing before its session is asked for.
+    """dagster-pyspark's resource. It starts nothing before its session is used.
 
-    Dagster keeps a resource's configuration with every run, and shows it. What may hold a secret is
-    therefore not in it, but added by `started`.
+    Dagster keeps a resource's configuration with each run, and shows it. So settings that may hold
+    a secret are not in it. `started` adds them.
     """
     config = {"spark.sql.session.timeZone": "UTC"}
     if not settings.is_sail:
         config |= {
-            # Otherwise PySpark notes for each column where in Python it was written.
+            # Otherwise PySpark records for each column which line of Python it comes from.
             "spark.python.sql.dataFrameDebugging.enabled": "false",
             "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
-            # The plan has one shuffle, whose partitions are counted beforehand.
+            # The plan has one shuffle, and its number of partitions is known beforehand.
             "spark.sql.adaptive.enabled": "false",
         }
     if settings.is_jvm:
@@ -59,8 +59,8 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
             "spark.ui.showConsoleProgress": "false",
         }
     if settings.is_jvm and not settings.is_cluster:
-        # What passes between tasks has the database's URL, with its password. A cluster needs a
-        # secret of its own for this.
+        # Tasks are sent the database's URL with its password, so the connections are encrypted. On
+        # a cluster, this needs a secret that its administrator sets.
         config |= {
             "spark.authenticate": "true",
             "spark.network.crypto.enabled": "true",
@@ -71,15 +71,16 @@ def spark_resource(settings: Settings) -> LazyPySparkResource:
 
 @contextmanager
 def started(pyspark: LazyPySparkResource, settings: Settings) -> Iterator[Engine]:
-    """The engine that the settings name, with the resource's configuration and the settings'.
+    """Start the engine that the settings name, with the configuration of both.
 
     Raises:
-        errors.JavaNotFound: Apache Spark has no Java here, or one that does not run it.
-        errors.SailError: Sail can't be used.
+        JavaNotFound: there is no Java here that runs Apache Spark.
+        SailError: Sail can't be used.
     """
     config = {**pyspark.spark_config, **settings.spark_conf}
     if settings.is_sail:
-        # Imported late: each engine's packages take a good part of a small day's time.
+        # Each engine is imported only if it is used. Importing takes a good part of a small day's
+        # time.
         from agent_roles_dagster.engines.sail import sail_session
 
         with sail_session(config, settings) as session:

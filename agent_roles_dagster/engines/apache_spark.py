@@ -24,10 +24,10 @@ _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 
 
 def apache_spark_session(config: Mapping[str, str], settings: Settings) -> SparkSession:
-    """The session of this process's JVM, which is started with the configuration if need be.
+    """The session of this process's JVM. The JVM is started first if there is none.
 
     Raises:
-        JavaNotFound: there is no Java, or it does not run Spark.
+        JavaNotFound: there is no Java here that runs Spark.
     """
     home = java_home()
     os.environ["JAVA_HOME"] = str(home)
@@ -35,7 +35,7 @@ def apache_spark_session(config: Mapping[str, str], settings: Settings) -> Spark
     if not settings.is_cluster:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     given = os.environ.get("PYSPARK_SUBMIT_ARGS")
-    # In a file of our own, as other accounts see a process's arguments.
+    # The configuration goes into a file, as other accounts see a process's arguments.
     file = _private_folder() / "spark.properties"
     file.write_text(_properties(_with_private_folder(config)), encoding="utf-8")
     arguments = shlex.join(["--load-spark-defaults", "--properties-file", str(file)])
@@ -49,7 +49,7 @@ def apache_spark_session(config: Mapping[str, str], settings: Settings) -> Spark
             " folder of a JDK 17 or newer for this machine. Nothing was changed in any table."
         ) from error
     finally:
-        # They are this session's; a process that this one starts makes its own.
+        # The arguments are for this session only. A child process sets its own.
         del os.environ["PYSPARK_SUBMIT_ARGS"]
         if given is not None:
             os.environ["PYSPARK_SUBMIT_ARGS"] = given
@@ -59,17 +59,17 @@ def apache_spark_session(config: Mapping[str, str], settings: Settings) -> Spark
 
 
 def _with_private_folder(config: Mapping[str, str]) -> Mapping[str, str]:
-    """The configuration, with a folder for shuffles that other accounts can't enter."""
+    """The configuration, with a folder for shuffles that no other account may enter."""
     options = f'"-Dlog4j2.configurationFile={_LOG_SETTINGS}"'
     own = {
         "spark.local.dir": str(_private_folder()),
-        "spark.driver.defaultJavaOptions": options,  # Java says nothing but errors.
+        "spark.driver.defaultJavaOptions": options,  # Only errors are logged.
     }
     return {**own, **config}
 
 
 def _properties(config: Mapping[str, str]) -> str:
-    """The configuration as a file of Java's properties."""
+    """The configuration as the text of a Java properties file."""
     escapes = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", " ": "\\ "})
     return "".join(
         f"{name.translate(escapes)}={value.translate(escapes)}\n" for name, value in config.items()
@@ -82,19 +82,19 @@ def _private_folder_until_the_end() -> "TemporaryDirectory[str]":
 
 
 def _private_folder() -> Path:
-    """A folder that is there until this process ends, and that only its account may enter."""
+    """A folder that lasts until this process ends, and that only its account may enter."""
     return Path(_private_folder_until_the_end().name)
 
 
 @contextmanager
 def _stopped_afterwards() -> Iterator[None]:
-    """The first SIGTERM or SIGINT takes effect once the block has ended, a second one at once.
+    """The first SIGTERM or SIGINT takes effect when the block has ended, a second one at once.
 
-    pyspark, interrupted, removes the folder in which the JVM is going to say where it listens. The
-    JVM fails at that before it watches for its parent's end, and lives for ever.
+    If pyspark is interrupted while a JVM starts, it removes the folder to which the JVM is about to
+    write its port. The JVM then fails before it begins to watch its parent, and never ends.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
+        yield  # Only the main thread gets signals.
         return
     caught: list[int] = []
 
@@ -106,7 +106,7 @@ def _stopped_afterwards() -> Iterator[None]:
 
     def restore() -> None:
         for each, handler in handlers.items():
-            if signal.getsignal(each) is catch:  # pyspark may have put its own in place
+            if signal.getsignal(each) is catch:  # pyspark may have set its own
                 signal.signal(each, handler)
 
     handlers = {each: signal.signal(each, catch) for each in (signal.SIGTERM, signal.SIGINT)}

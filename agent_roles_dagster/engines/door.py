@@ -1,8 +1,8 @@
-"""The only connection to a server in this process that asks for no password.
+"""One connection to a server in this process that asks for no password, and no other connection.
 
-Whoever connects to a Spark Connect server has it execute Python code. Here a server's port is open
-for one connection of ours, and closed behind it; from the port's opening to its closing it takes
-about a millisecond. PySpark then speaks through a Unix socket that only this account may use.
+A client of a Spark Connect server can have it execute Python code. So this module opens one
+connection, and then closes the server's port. The port is open for about a millisecond. PySpark
+uses the connection through a Unix socket that only this account may use.
 """
 
 import ctypes
@@ -22,10 +22,10 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
-# Seconds for what takes a millisecond, on a machine that is busy.
+# Seconds to wait for the server. It takes a millisecond, unless the machine is busy.
 _PATIENCE = 60
-_DESCRIPTORS = "/dev/fd"  # Linux's and macOS's list of a process's open files.
-_SO_ATTACH_FILTER = 26  # Linux's, which Python has no name for.
+_DESCRIPTORS = "/dev/fd"  # A process's open files, on Linux and macOS.
+_SO_ATTACH_FILTER = 26  # A Linux option that Python has no name for.
 
 
 class Intruder(RuntimeError):
@@ -34,16 +34,16 @@ class Intruder(RuntimeError):
 
 @contextmanager
 def only_connection(start: Callable[[], int]) -> Iterator[str]:
-    """Start a server, and connect to it so that nobody else does.
+    """Start a server, and open the only connection to it.
 
     Args:
-        start: starts it, and returns its port on the loopback interface.
+        start: starts the server, and returns its port on the loopback interface.
 
     Yields:
         The target for gRPC: a Unix socket in a folder that only this account may enter.
 
     Raises:
-        Intruder: somebody else has connected, and is cut off.
+        Intruder: another process has connected. It was cut off.
     """
     # The path of a Unix socket has at most a hundred bytes.
     place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
@@ -53,7 +53,7 @@ def only_connection(start: Callable[[], int]) -> Iterator[str]:
         door.bind(str(Path(folder, "door")))
         door.listen(1)
         ours = opened.enter_context(closing(socket.socket()))
-        # Its port is known before the server is there, so that nobody else's is let in.
+        # Our port is known before the server starts, so the kernel can drop all others.
         ours.bind((_LOOPBACK, 0))
         _connect(ours, start())
         threading.Thread(target=_relay, args=(door, ours), daemon=True).start()
@@ -61,6 +61,7 @@ def only_connection(start: Callable[[], int]) -> Iterator[str]:
 
 
 def _connect(ours: socket.socket, port: int) -> None:
+    """Connect to the port, close it for others, and cut off those that came before."""
     our_port = ours.getsockname()[1]
     listening = [each for each in _own_sockets() if each.is_listening and each.port == port]
     for each in listening:
@@ -94,13 +95,13 @@ def _connect(ours: socket.socket, port: int) -> None:
 
 
 def _let_in_only(descriptor: int, port: int) -> None:
-    """Have the kernel drop what comes to a listening socket from any other port than this.
+    """Have the kernel drop what other ports send to a listening socket.
 
-    Only Linux can, and some of its kernels let only root.
+    Only Linux can do this, and some of its kernels allow it to root only.
     """
     if sys.platform != "linux":
         return
-    # A program of the classic Berkeley Packet Filter: load the source port, compare, keep or drop.
+    # A program for the Berkeley Packet Filter: load the source port, compare, keep or drop.
     steps = ((0x28, 0, 0, 0), (0x15, 0, 1, port), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0))
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
     pointer = struct.pack("HL", len(steps), ctypes.addressof(program))
@@ -109,7 +110,7 @@ def _let_in_only(descriptor: int, port: int) -> None:
 
 
 def _relay(door: socket.socket, ours: socket.socket) -> None:
-    """Carry what is said between the first who comes through the door and the server."""
+    """Pass data between the server and the first client of the Unix socket."""
     with suppress(OSError), closing(door.accept()[0]) as inside:
         back = threading.Thread(target=_carry, args=(ours, inside), daemon=True)
         back.start()
@@ -135,11 +136,11 @@ class _Socket:
 
 
 def _own_sockets() -> list[_Socket]:
-    """This process's TCP sockets; none where the system does not list its descriptors."""
+    """This process's TCP sockets; none if the operating system does not list its descriptors."""
     found = []
     with suppress(OSError):
         for name in os.listdir(_DESCRIPTORS):
-            with suppress(OSError):  # It is closed by now.
+            with suppress(OSError):  # It was closed in the meantime.
                 if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                     with socket.socket(fileno=os.dup(int(name))) as opened:
                         if opened.family in (socket.AF_INET, socket.AF_INET6):

@@ -1,8 +1,8 @@
-"""Why an engine can't be used; each text says what to do. Nothing is imported here."""
+"""Why an engine can't be used. Each text says what to do."""
 
 
 class JavaNotFound(RuntimeError):
-    """There is no Java that Apache Spark runs on."""
+    """There is no Java here that runs Apache Spark."""
 
 
 class SailError(RuntimeError):

@@ -1,4 +1,4 @@
-"""Which Java Apache Spark runs on: an installed JDK of 17 or newer."""
+"""Finds the Java that Apache Spark runs on: an installed JDK 17 or newer."""
 
 import os
 import re
@@ -17,10 +17,10 @@ _ADVICE = (
 
 
 def java_home() -> Path:
-    """The folder of the JDK that JAVA_HOME or else PATH names, to set JAVA_HOME to for Spark.
+    """The folder of the JDK that JAVA_HOME names, or else PATH.
 
     Raises:
-        JavaNotFound: there is none, or it is too old.
+        JavaNotFound: there is no JDK, or it is too old.
     """
     too_old = ""
     for home in _installed():
@@ -40,7 +40,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _version(home: Path) -> int:
-    """The JDK's version, such as 17; 0 if there is none that says so."""
+    """The JDK's version, such as 17; 0 if it does not say so, or is not there."""
     java = shutil.which("java", path=str(home / "bin"))
     if java is None:
         return 0

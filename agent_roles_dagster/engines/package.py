@@ -1,4 +1,4 @@
-"""This package for Spark's executors on other machines, which don't have it."""
+"""Sends this package to Spark's executors on other machines, which don't have it."""
 
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 @cache
 def add_package(session: SparkSession) -> None:
-    """Give the session this package's modules; what they import must be there."""
+    """Send this package's modules. The other packages that they import must be there already."""
     file = Path(_lasting_folder().name, f"{_PACKAGE.name}.zip")
     with ZipFile(file, "w") as package:
         for module in sorted(_PACKAGE.rglob("*.py")):
@@ -22,5 +22,5 @@ def add_package(session: SparkSession) -> None:
 
 @cache
 def _lasting_folder() -> "TemporaryDirectory[str]":
-    """A folder that is there until this process ends: executors fetch from it when they start."""
+    """A folder that lasts until this process ends. Executors fetch from it when they start."""
     return TemporaryDirectory(prefix="agent-roles-")

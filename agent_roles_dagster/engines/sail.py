@@ -1,4 +1,4 @@
-"""Sail: a Spark Connect server in this process, without a JVM, that runs for as long as a session.
+"""Sail: a Spark Connect server in this process, without a JVM. It runs as long as its session.
 
 https://docs.lakesail.com/sail/latest/
 """
@@ -32,18 +32,18 @@ os.environ.setdefault("RUST_LOG", "error")  # Read when the library is loaded.
 from pysail.spark import SparkConnectServer
 
 _LOOPBACK = "127.0.0.1"
-# Seconds that what still runs gets to end, once the run has.
-_LAST_WORDS = 5
+# Seconds for the server to stop.
+_SECONDS_TO_STOP = 5
 _BATCH_ROWS = 65_536
 
 
 @contextmanager
 def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[SparkSession]:
-    """A session with a server of its own in this process, which ends with the context.
+    """A session with a server of its own in this process. Both end with the context.
 
     Raises:
-        SailError: Sail doesn't know the installed PySpark, somebody else has connected, or the day
-            does not fit into memory and disk.
+        SailError: Sail does not support the installed PySpark, another process has connected, or
+            the day does not fit into memory and disk.
     """
     with _spill_folder(settings.home) as spill:
         with _environment(settings, spill):
@@ -59,25 +59,25 @@ def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[Spar
             with only_connection(start) as target:
                 try:
                     session = _connected(target, config)
-                    # The server takes SIGINT for itself.
+                    # Starting the server has replaced the handler of SIGINT.
                     _restore_handlers()
                     yield session
                 except BaseException:
                     stop_tasks()
                     raise
                 finally:
-                    # While it is connected: else PySpark waits for answers that never come.
+                    # While still connected. Otherwise PySpark would wait for answers for ever.
                     _close_session()
         except BaseException as error:
-            if (said := _said_of(error, settings, spill)) is not None:
-                raise SailError(said) from error
+            if (advice := _advice(error, settings, spill)) is not None:
+                raise SailError(advice) from error
             raise
         finally:
             _stop(server)
 
 
-def _said_of(error: BaseException, settings: Settings, spill: Path) -> str | None:
-    """The sentence for an error that is known, None for any other."""
+def _advice(error: BaseException, settings: Settings, spill: Path) -> str | None:
+    """What to say about a known error; None for any other."""
     text = str(error) if isinstance(error, PySparkException) else ""
     if isinstance(error, Intruder):
         return (
@@ -102,7 +102,7 @@ def _said_of(error: BaseException, settings: Settings, spill: Path) -> str | Non
 
 def _connected(target: str, config: Mapping[str, str]) -> SparkSession:
     ConnectSession.builder.channelBuilder(_To(target)).create()
-    # The resource finds the session that was just made, without asking for an address.
+    # The resource finds the session that was just made. It does not use the address.
     resource = LazyPySparkResource(spark_config={**config, "spark.remote": f"sc://{_LOOPBACK}"})
     session: SparkSession = resource.spark_session
     session.range(1).collect()
@@ -110,10 +110,10 @@ def _connected(target: str, config: Mapping[str, str]) -> SparkSession:
 
 
 class _To(DefaultChannelBuilder):
-    """A channel to another target than a URL can name."""
+    """A channel to a target that no URL can name, such as a Unix socket."""
 
     def __init__(self, target: str) -> None:
-        # Of its own accord gRPC names a Unix socket's path, which the server does not take.
+        # By default, gRPC sends a Unix socket's path as authority. The server refuses that.
         super().__init__(f"sc://{_LOOPBACK}", [("grpc.default_authority", "localhost")])
         self._target = target
 
@@ -128,22 +128,22 @@ def _restore_handlers() -> None:
 
 def _close_session() -> None:
     if (session := ConnectSession.getActiveSession()) is not None:
-        session.release_session_on_close = False  # The server ends with it.
+        session.release_session_on_close = False  # The server ends, too.
         session.stop()
-    # PySpark would take it for the only kind of session that this process, and its children, want.
+    # Otherwise this process and its children could start no session of another kind.
     os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
 
 
 def _stop(server: SparkConnectServer) -> None:
-    """End the server, without waiting for ever for a task that hangs."""
+    """Stop the server. A task that hangs is not waited for."""
     ending = threading.Thread(target=server.stop, daemon=True)
     ending.start()
-    ending.join(_LAST_WORDS)
+    ending.join(_SECONDS_TO_STOP)
 
 
 @contextmanager
 def _environment(settings: Settings, spill: Path) -> Iterator[None]:
-    """Sail's settings, which it reads from environment variables when a server is made."""
+    """Sail's settings. It reads them from environment variables when a server is made."""
     own = {
         "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(settings.cores),
         "SAIL_EXECUTION__BATCH_SIZE": str(_BATCH_ROWS),
@@ -164,13 +164,13 @@ def _environment(settings: Settings, spill: Path) -> Iterator[None]:
 
 @contextmanager
 def _spill_folder(home: Path) -> Iterator[Path]:
-    """A folder for what does not fit into memory; those that a killed run left are removed."""
+    """A folder for what does not fit into memory. Folders that killed runs left are removed."""
     parent = home / "spill"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not os.access(parent, os.W_OK | os.X_OK):
         raise SailError(
-            f"{parent} is another account's. Nothing was changed in any table. Give this account"
-            " an AGENT_ROLES_HOME of its own"
+            f"{parent} belongs to another account. Nothing was changed in any table. Give this"
+            " account an AGENT_ROLES_HOME of its own"
         )
     folder = parent / uuid.uuid4().hex[:12]
     with ExitStack() as held:
@@ -186,7 +186,7 @@ def _spill_folder(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path, flags: int = 0) -> Iterator[None]:
-    """Hold the folder; a process that ends, in whatever way, lets it go.
+    """Hold a lock on the folder. It is released when the process ends, also when it is killed.
 
     Raises:
         BlockingIOError: with LOCK_NB, another process holds it.

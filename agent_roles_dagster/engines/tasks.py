@@ -1,7 +1,7 @@
-"""Python functions as Spark's tasks: their batches are held to a schema, and they can be stopped.
+"""Python functions as Spark's tasks. Their batches are checked, and they can be stopped.
 
-A function takes a part of a frame's rows, in Arrow batches, and gives others. Sail calls it
-in the run's own process, by several threads at once; Apache Spark in processes of its own.
+A function takes some of a frame's rows as Arrow batches, and yields other batches. Sail calls it in
+the run's own process, in several threads at once. Apache Spark calls it in other processes.
 """
 
 import threading
@@ -20,20 +20,20 @@ _rows_read = 0
 
 
 class Stopped(Exception):
-    """The run is being ended, so its tasks end, too."""
+    """The run ends, so its tasks end, too."""
 
 
 class WrongBatch(TypeError):
-    """A function gave a batch that is not of its schema."""
+    """A function yielded a batch of another schema."""
 
 
 def map_in_arrow(
     frame: DataFrame, function: Callable[[Batches], Batches], schema: pa.Schema
 ) -> DataFrame:
-    """`frame.mapInArrow`, by a function whose batches have this schema.
+    """`frame.mapInArrow`, for a function whose batches have this schema.
 
-    Sail would take columns by their place, and a value of another type for null: a batch of another
-    schema fails the task with `WrongBatch`.
+    A batch of another schema fails the task with `WrongBatch`. Sail alone would accept it: it
+    matches columns by their order, and makes null of a value of another type.
     """
 
     def task(batches: Batches) -> Batches:
@@ -46,13 +46,13 @@ def map_in_arrow(
 
 
 def stop_tasks() -> None:
-    """Have the tasks in this process end at their next batch, and what they ask PostgreSQL now."""
+    """End the tasks in this process at their next batch, and cancel their queries now."""
     _stopping.set()
     cancel_all()
 
 
 def let_tasks_run() -> None:
-    """The opposite, before the first task of a run."""
+    """Undo `stop_tasks`, before the first task of a run."""
     _stopping.clear()
 
 
@@ -76,9 +76,9 @@ def _until_stopped(batches: Batches) -> Batches:
 
 def _require_running() -> None:
     if _stopping.is_set():
-        raise Stopped("the run is being ended")
+        raise Stopped("the run ends")
 
 
 def _require_schema(batch: pa.RecordBatch, schema: pa.Schema) -> None:
     if not batch.schema.equals(schema):
-        raise WrongBatch(f"a batch has the columns {batch.schema}, where {schema} is expected")
+        raise WrongBatch(f"a batch has the columns {batch.schema}; expected are {schema}")

@@ -1,1 +1,1 @@
-"""Where the bytes lie: the days that landed, each day's files, and whether they are whole."""
+"""The landing folder: which days have landed, each day's files, and whether they are whole."""

@@ -1,71 +1,89 @@
-"""A dump file's bytes, in pieces: hashed, unzipped, and held to UTF-8."""
+"""A dump file's bytes in pieces: hashed, unzipped, and checked to be UTF-8."""
 
 import codecs
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from agent_roles_dagster.landing.files import DumpFile, giving
+from agent_roles_dagster.landing.errors import storage_errors
+from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.landing.names import is_gzip
 from agent_roles_dagster.outcomes import Unreadable
 
 _CHUNK = 1 << 20
-# JSON is ten times as long unzipped, seldom fifty times; a bomb is a thousand times as long.
-_MOST_INFLATED = 200
-_BYTES_NOT_LOOKED_AT = 64 << 20
+# Unzipped, JSON is ten times as long, seldom fifty times. A bomb is a thousand times as long.
+_MOST_TIMES = 200
+# Below this length, a file may be unzipped to any number of times its own.
+_HARMLESS = 64 << 20
+# What JSON takes for blanks.
 BLANKS = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
-def content(file: DumpFile, digest: Any) -> Iterator[bytes]:
+def read_text(file: DumpFile, digest: Any) -> Iterator[bytes]:
     """The dump file's text in pieces, unzipped, without a byte order mark.
 
     Args:
-        digest: is fed the file's bytes as they landed.
+        digest: gets the file's bytes as they landed.
 
     Raises:
-        Unreadable: it is blank, not UTF-8, holds a NUL, is a broken or overlong gzip, or not there.
+        Unreadable: the file is blank, not UTF-8, a broken or overlong gzip, holds a NUL byte, or is
+            not there.
         NotRead: it can't be read.
     """
-    decoder = _UTF8()
-    head, is_blank, is_begun = b"", True, False
-    try:
-        for piece in inflate(hashed(file, digest), file.name):
-            if decoder.getstate()[0] or not piece.isascii():
-                decoder.decode(piece)
-            if b"\0" in piece:
-                raise Unreadable(
-                    "it holds a NUL byte, which no JSON has; a crash while it is copied leaves such"
-                )
-            if not is_begun:
-                head += piece
-                if len(head) < len(_BOM):
-                    continue
-                piece, is_begun = head.removeprefix(_BOM), True
-            is_blank = is_blank and not piece.strip(BLANKS)
-            yield piece
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
-    if not is_begun:
-        is_blank = not head.strip(BLANKS)
-        yield head
+    is_blank = True
+    pieces = unzip(read_bytes(file, digest), file.name)
+    for piece in _without_mark(_checked(pieces)):
+        is_blank = is_blank and not piece.strip(BLANKS)
+        yield piece
     if is_blank:
         raise Unreadable("the file is blank")
 
 
-def hashed(file: DumpFile, digest: Any) -> Iterator[bytes]:
-    """The file's bytes in pieces, each fed to the digest first.
+def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces as they are. Text that is not UTF-8 or holds a NUL byte is refused."""
+    decoder = _UTF8()
+    try:
+        for piece in pieces:
+            # Decoding ASCII would tell nothing, unless a character lies over two pieces.
+            if decoder.getstate()[0] or not piece.isascii():
+                decoder.decode(piece)
+            if b"\0" in piece:
+                raise Unreadable(
+                    "it holds a NUL byte, which JSON can't have. A crash while a file is copied"
+                    " leaves such bytes"
+                )
+            yield piece
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"the file is not UTF-8 ({error.reason})") from error
+
+
+def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces without the byte order mark at their beginning, if there is one."""
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= len(_BYTE_ORDER_MARK):
+            yield head.removeprefix(_BYTE_ORDER_MARK)
+            yield from pieces
+            return
+    yield head
+
+
+def read_bytes(file: DumpFile, digest: Any) -> Iterator[bytes]:
+    """The file's bytes in pieces. The digest gets each piece first.
 
     Raises:
         Unreadable: it is not there, or not any more.
         NotRead: it can't be read.
     """
-    with giving():
+    with storage_errors():
         stream = file.open()
     with stream:
         while True:
-            with giving():
+            with storage_errors():
                 chunk = stream.read(_CHUNK)
             if not chunk:
                 return
@@ -73,13 +91,13 @@ def hashed(file: DumpFile, digest: Any) -> Iterator[bytes]:
             yield chunk
 
 
-def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """The file's content in pieces: unzipped if its name ends in .gz, else as it is.
+def unzip(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The file's content in pieces, unzipped if its name is that of a gzip file.
 
     Raises:
-        Unreadable: it is no gzip, damaged or cut short, or unzipped it is too many times as long.
+        Unreadable: it is no gzip file, damaged or cut short, or too long once it is unzipped.
     """
-    if not name.endswith(".gz"):
+    if not is_gzip(name):
         yield from chunks
         return
     zipped = unzipped = 0
@@ -91,25 +109,26 @@ def inflate(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
             yield chunk
 
     try:
-        for piece in _unzipped(counted()):
+        for piece in _unzip_members(counted()):
             unzipped += len(piece)
-            if unzipped > max(zipped * _MOST_INFLATED, _BYTES_NOT_LOOKED_AT):
+            if unzipped > max(zipped * _MOST_TIMES, _HARMLESS):
                 raise Unreadable(
-                    f"unzipped it is more than {_MOST_INFLATED} times as long, as no dump is; if"
-                    " this one is, land it unzipped"
+                    f"unzipped it is more than {_MOST_TIMES} times as long, as if it were made to"
+                    " fill the disk. If it is right, land it unzipped"
                 )
             yield piece
     except (zlib.error, EOFError) as error:
         raise Unreadable(f"a broken gzip file ({error})") from error
 
 
-def _unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _unzip_members(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of all gzip members in pieces, none longer than a chunk."""
     member = zlib.decompressobj(wbits=31)
     started = False
     for chunk in chunks:
         while chunk:
             if member.eof:
-                # Several members may stand one after the other, and zeros after the last.
+                # Another member may follow, or zeros, which are padding.
                 chunk = chunk.lstrip(b"\0")
                 if not chunk:
                     break

@@ -1,4 +1,4 @@
-"""Which files are a day's dump. None is read here but the manifest."""
+"""Finds a day's dump. No file is read but the manifest, and what it lists beside the dump files."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,97 +8,42 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster.display import plain
-from agent_roles_dagster.landing.content import hashed
-from agent_roles_dagster.landing.days import landed_days
-from agent_roles_dagster.landing.dump import Dump, is_dump_file, naming, shown_path
+from agent_roles_dagster.landing.content import read_bytes
+from agent_roles_dagster.landing.dump import Dump
+from agent_roles_dagster.landing.errors import errors_about, storage_errors
 from agent_roles_dagster.landing.files import (
+    NOT_REGULAR,
     DumpFile,
+    entry_name,
     file_system,
-    giving,
-    is_folder,
-    name_of,
-    require_inside,
-    shown,
+    resolve_inside,
 )
 from agent_roles_dagster.landing.manifest import MANIFEST, parse_manifest, read_manifest
+from agent_roles_dagster.landing.names import PATTERNS, is_dump_file, shown_path
 from agent_roles_dagster.landing.seal import check_digest
 from agent_roles_dagster.outcomes import Unreadable
 
-# Each takes about a kilobyte of this process, and is a line in the record of the day.
+# Each file takes about a kilobyte of this process's memory, and a line in the day's record.
 MOST_FILES = 200_000
 
-
-def landed_sentence(landing: str) -> str:
-    """Which days have landed, or why none can have."""
-    fs, root = file_system(landing)
-    with giving(shown(landing)):
-        try:
-            if not is_folder(fs, fs.info(root)):
-                return f"{shown(landing)}, which AGENT_ROLES_LANDING names, is no folder"
-        except FileNotFoundError:
-            return f"{shown(landing)}, which AGENT_ROLES_LANDING names, is not there"
-    days = landed_days(landing)
-    last = ", ".join(days[-10:]) if days else "none"
-    before = f"{len(days) - 10} earlier ones, " if len(days) > 10 else ""
-    return f"Landed so far under {shown(landing)}: {before}{last}"
-
-
-def entries_of(fs: Any, folder: str) -> list[dict[str, Any]] | None:
-    """What is in the day's folder, as fsspec lists it now; None if it is more than `MOST_FILES`.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    # Names first, which on a disk take a tenth of the memory.
-    if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
-        return None
-    found: list[dict[str, Any]] = fs.ls(folder, detail=True)
-    return found
+_Entry = Mapping[str, Any]
 
 
 def find_dump(landing: str, sync_day: str) -> Dump:
-    """The files of the day's dump and what its manifest says; none is read but the manifest.
+    """The files of the day's dump, and what its manifest says.
+
+    Dump files that the manifest does not list are part of the dump, too.
 
     Raises:
-        Unreadable: no file landed, or too many, a file has no bytes, is no regular file or leads
-            out of the landing folder, its name is not UTF-8, the manifest is broken, or it names
-            files that are not there, or others than dump files that are not what it says. Dump
-            files that it does not name are part of the dump, too.
+        Unreadable: no file landed, or too many; a file has no bytes, is no regular file, leads out
+            of the landing folder, or has a name that is not UTF-8; the manifest is broken, lists a
+            file that is not there, or lists a file beside the dump files that does not match.
         NotRead: the folder or the manifest can't be read.
     """
     fs, root = file_system(landing)
-    folder = f"{root}/{sync_day}"
-    if isinstance(fs, LocalFileSystem):
-        try:
-            require_inside(root, folder)
-        except Unreadable as error:
-            raise Unreadable(f"{sync_day}: {error}") from None
-    with giving(sync_day):
-        try:
-            found = entries_of(fs, folder)
-        except FileNotFoundError:
-            found = []
-    if found is None:
-        raise Unreadable(
-            f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
-        )
-    entries = {name_of(entry): entry for entry in found}
-    dumped = [entry for name, entry in sorted(entries.items()) if is_dump_file(name)]
-    if not dumped:
-        others = ", ".join(plain(name) for name in sorted(entries)[:3])
-        only = f", only {others}{' and others' if len(entries) > 3 else ''}" if others else ""
-        raise Unreadable(
-            f"{sync_day}: no dump file (*.json, *.jsonl, *.ndjson, *.gz) has landed{only}"
-        )
-    files = tuple(_file(landing, sync_day, entry) for entry in dumped)
-    if empty := next((f for f in files if f.size == 0), None):
-        raise Unreadable(f"{shown_path(sync_day, empty.name)}: the file is empty")
-    manifest: dict[str, Any] = {}
-    if MANIFEST in entries:
-        where = shown_path(sync_day, MANIFEST)
-        with giving(where), naming(where):
-            content = read_manifest(landing, entries[MANIFEST])
-        manifest = parse_manifest(where, content)
+    entries = _list_day(fs, root, sync_day)
+    files = _dump_files(landing, sync_day, entries)
+    manifest = _manifest(landing, sync_day, entries)
     listed = None
     if "files" in manifest:
         listed = {entry["name"]: entry for entry in manifest["files"]}
@@ -106,24 +51,78 @@ def find_dump(landing: str, sync_day: str) -> Dump:
             raise Unreadable(
                 f"{shown_path(sync_day, missing[0])}: named in {MANIFEST}, but not there"
             )
-        for name in sorted(listed.keys() - {f.name for f in files}):
+        for name in sorted(listed.keys() - {file.name for file in files}):
             _check_other(sync_day, _file(landing, sync_day, entries[name]), listed.pop(name))
-    with giving(sync_day):
-        modified = max(_modified(fs, entry) for entry in dumped)
+    with storage_errors(sync_day):
+        modified = max(_modified(fs, entries[file.name]) for file in files)
     return Dump(sync_day, files, manifest.get("observed_at"), modified, listed)
 
 
-def _file(landing: str, sync_day: str, entry: Mapping[str, Any]) -> DumpFile:
-    """The file that a listing of the day's folder has; refuses what can be none."""
-    name = name_of(entry)
+def list_folder(fs: Any, folder: str) -> list[dict[str, Any]] | None:
+    """What is in the day's folder now, as fsspec lists it; None if it is more than `MOST_FILES`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    # Names come first. On a disk, they take a tenth of the memory.
+    if len(fs.ls(folder, detail=False, refresh=True)) > MOST_FILES:
+        return None
+    found: list[dict[str, Any]] = fs.ls(folder, detail=True)
+    return found
+
+
+def _list_day(fs: Any, root: str, sync_day: str) -> dict[str, _Entry]:
+    """What is in the day's folder, by name."""
+    folder = f"{root}/{sync_day}"
+    if isinstance(fs, LocalFileSystem):
+        with errors_about(sync_day):
+            resolve_inside(root, folder)
+    with storage_errors(sync_day):
+        try:
+            found = list_folder(fs, folder)
+        except FileNotFoundError:
+            found = []
+    if found is None:
+        raise Unreadable(
+            f"{sync_day}: more than {MOST_FILES:,} files have landed; land the day in fewer"
+        )
+    return {entry_name(entry): entry for entry in found}
+
+
+def _dump_files(landing: str, sync_day: str, entries: Mapping[str, _Entry]) -> tuple[DumpFile, ...]:
+    """The dump files, in the order of their names. There is one at least, and none is empty."""
+    names = sorted(filter(is_dump_file, entries))
+    if not names:
+        others = ", ".join(plain(name) for name in sorted(entries)[:3])
+        only = f", only {others}{' and others' if len(entries) > 3 else ''}" if others else ""
+        raise Unreadable(f"{sync_day}: no dump file ({PATTERNS}) has landed{only}")
+    files = tuple(_file(landing, sync_day, entries[name]) for name in names)
+    if empty := next((file for file in files if file.size == 0), None):
+        raise Unreadable(f"{shown_path(sync_day, empty.name)}: the file is empty")
+    return files
+
+
+def _manifest(landing: str, sync_day: str, entries: Mapping[str, _Entry]) -> dict[str, Any]:
+    """What the manifest says; nothing if there is none."""
+    if MANIFEST not in entries:
+        return {}
+    where = shown_path(sync_day, MANIFEST)
+    with storage_errors(where), errors_about(where):
+        content = read_manifest(landing, entries[MANIFEST])
+    return parse_manifest(where, content)
+
+
+def _file(landing: str, sync_day: str, entry: _Entry) -> DumpFile:
+    """The file of a listing. What can't be one is refused."""
+    name = entry_name(entry)
     where = shown_path(sync_day, name)
     if not _is_utf8(name):
         raise Unreadable(f"{where}: its name is not UTF-8")
     if entry["type"] == "directory":
-        raise Unreadable(f"{where}: it is no regular file")
+        raise Unreadable(f"{where}: {NOT_REGULAR}")
     file = DumpFile(name, entry["size"], landing, entry["name"])
-    if entry["type"] != "file":  # A link may lead to one.
-        with giving(where), naming(where):
+    if entry["type"] != "file":  # It may be a link to one. Opening it tells.
+        with storage_errors(where), errors_about(where):
             file.open().close()
     return file
 
@@ -136,21 +135,21 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _check_other(sync_day: str, file: DumpFile, entry: Mapping[str, Any]) -> None:
-    """Compare a file that is no dump file with what the manifest says of it."""
+def _check_other(sync_day: str, file: DumpFile, listed: Mapping[str, Any]) -> None:
+    """Compare a file that is no dump file with what the manifest says about it."""
     where = shown_path(sync_day, file.name)
-    if "records" in entry:
+    if "records" in listed:
         raise Unreadable(
             f"{where}: {MANIFEST} says how many records it has, but by its name it is no dump file"
-            " (*.json, *.jsonl, *.ndjson, *.gz), so none are read from it"
+            f" ({PATTERNS}), so none are read from it"
         )
     digest = hashlib.sha256()
-    with naming(where):
-        for _ in hashed(file, digest):
+    with errors_about(where):
+        for _ in read_bytes(file, digest):
             pass
-    check_digest(where, entry, digest.hexdigest())
+    check_digest(where, listed, digest.hexdigest())
 
 
-def _modified(fs: Any, entry: Mapping[str, Any]) -> datetime:
+def _modified(fs: Any, entry: _Entry) -> datetime:
     moment: datetime = fs.modified(entry["name"])
     return moment.astimezone(UTC).replace(tzinfo=None)

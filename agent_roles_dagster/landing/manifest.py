@@ -1,4 +1,4 @@
-"""The manifest: what a day's folder says of its own files."""
+"""The manifest: when the source was read, and which files there must be."""
 
 import json
 import re
@@ -6,26 +6,29 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.landing.files import NOT_REGULAR, DumpFile
 from agent_roles_dagster.outcomes import Unreadable
 
 MANIFEST = "_manifest.json"
-# Twice what lists that many files; it is held in memory as a whole.
+# It is held in memory as a whole. This is twice what lists as many files as a day may have.
 LONGEST_MANIFEST = 64 << 20
-# What `datetime` does not know of ISO 8601: the day of the year, and a second that was put in.
+# Two forms of ISO 8601 that `datetime` does not know: the day of the year, and a leap second.
 _ORDINAL = re.compile(r"(\d{4})(-?)(\d{3})(?=[T ])", re.ASCII)
 _LEAP_SECOND = re.compile(r"(?<=[T ])(\d\d)(:?)(\d\d)\2(?:60)(?:[.,]\d+)?(?=Z|[+-])", re.ASCII)
 
 
 def read_manifest(landing: str, entry: Mapping[str, Any]) -> bytes:
-    """What is in the manifest that a listing of the day's folder has.
+    """The content of the manifest.
+
+    Args:
+        entry: the manifest in a listing of the day's folder.
 
     Raises:
         Unreadable: it is no regular file, or too long.
         Exception: it can't be read.
     """
     if entry["type"] == "directory":
-        raise Unreadable("it is no regular file")
+        raise Unreadable(NOT_REGULAR)
     with DumpFile(MANIFEST, entry["size"], landing, entry["name"]).open() as stream:
         content = stream.read(LONGEST_MANIFEST + 1)
     if len(content) > LONGEST_MANIFEST:
@@ -34,6 +37,12 @@ def read_manifest(landing: str, entry: Mapping[str, Any]) -> bytes:
 
 
 def parse_manifest(where: str, content: bytes) -> dict[str, Any]:
+    """What the manifest says. `observed_at` becomes a naive UTC time.
+
+    Raises:
+        Unreadable: the manifest is broken. The text begins with `where`.
+    """
+
     def refuse(why: str) -> Unreadable:
         return Unreadable(f"{where}: {why}")
 
@@ -75,7 +84,7 @@ def _utc(text: Any, refuse: Any) -> datetime:
 
 
 def _moment(text: str) -> datetime:
-    """An ISO 8601 time, in RFC 3339's lower case, too; a leap second is the second after it."""
+    """An ISO 8601 time, also in lower case. A leap second counts as the second after it."""
     text = text.upper()
     if ordinal := _ORDINAL.match(text):
         day = date(int(ordinal[1]), 1, 1) + timedelta(days=int(ordinal[3]) - 1)

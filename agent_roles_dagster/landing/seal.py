@@ -1,4 +1,4 @@
-"""The seal: digests of the files' content, held against the manifest."""
+"""The seal: the digest of the dump's files. Each file's digest is compared with the manifest."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,21 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from agent_roles_dagster.display import plain
-from agent_roles_dagster.landing.content import content
-from agent_roles_dagster.landing.dump import Dump, naming, shown_path
+from agent_roles_dagster.landing.content import read_text
+from agent_roles_dagster.landing.dump import Dump
+from agent_roles_dagster.landing.errors import errors_about
 from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.landing.manifest import MANIFEST
+from agent_roles_dagster.landing.names import shown_path
 from agent_roles_dagster.outcomes import Unreadable
 
 
 def seal(dump: Dump, threads: int = 4) -> str:
-    """Read every file once and return the dump's content digest (64 hexadecimal digits).
-
-    Memory does not grow with the files: they are read in pieces.
+    """Read each file once, in pieces, and return the dump's digest: 64 hexadecimal digits.
 
     Raises:
-        Unreadable: a file is blank, not UTF-8, a broken or overlong gzip, or not what the manifest
-            says.
+        Unreadable: a file is not one that `read_text` takes, or does not match the manifest.
         NotRead: a file can't be read.
     """
     with ThreadPoolExecutor(threads) as pool:
@@ -36,30 +35,34 @@ def seal(dump: Dump, threads: int = 4) -> str:
 
 
 def check_digests(dump: Dump, digests: Mapping[str, str]) -> None:
-    """Compare the files' SHA-256, by name, with the manifest's.
+    """Compare each file's SHA-256 with the manifest.
+
+    Args:
+        digests: the files' SHA-256, by name.
 
     Raises:
-        Unreadable: one differs.
+        Unreadable: a file has another SHA-256.
     """
     for name, entry in (dump.listed or {}).items():
         check_digest(shown_path(dump.sync_day, name), entry, digests[name])
 
 
 def check_digest(where: str, entry: Mapping[str, Any], digest: str) -> None:
+    """The same for one file, by its entry in the manifest. `where` begins the error's text."""
     expected = entry.get("sha256")
     if expected is not None and expected.lower() != digest:
         raise Unreadable(f"{where}: its SHA-256 is {digest}, but {MANIFEST} says {plain(expected)}")
 
 
 def content_digest(digests: Mapping[str, str]) -> str:
-    """One digest for a dump, from its files' SHA-256 by name."""
+    """The dump's digest, from its files' SHA-256 by name."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _file_digest(sync_day: str, file: DumpFile) -> str:
     digest = hashlib.sha256()
-    with naming(shown_path(sync_day, file.name)):
-        for _ in content(file, digest):
+    with errors_about(shown_path(sync_day, file.name)):
+        for _ in read_text(file, digest):
             pass
     return digest.hexdigest()

@@ -28,8 +28,8 @@ from pydantic import Field
 
 from agent_roles_dagster.engines import Start, started
 from agent_roles_dagster.landing.arrival import Arrival, look_at
-from agent_roles_dagster.landing.days import landed_days, require_landed
-from agent_roles_dagster.landing.find import find_dump, landed_sentence
+from agent_roles_dagster.landing.days import landed_days, landed_sentence, require_landed
+from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks, reports
 from agent_roles_dagster.orchestration.assets import (

@@ -86,8 +86,8 @@ _AGAIN = " No table has half of the day. Materialise the day again once"
 _OF_POSTGRES = {
     "DiskFull": f"PostgreSQL has no space left on its disk.{_AGAIN} there is some.",
     "InsufficientPrivilege": "PostgreSQL does not allow what the run needs; the run's log says of"
-    " which table. Whoever owns the tables runs sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql,"
-    " as after every update, and the day is materialised again.",
+    " which table. Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the"
+    " tables' owner, as after every update, and materialise the day again.",
     "OutOfMemory": f"PostgreSQL has no memory left.{_AGAIN} it has.",
     **dict.fromkeys(
         ("AdminShutdown", "CannotConnectNow", "CrashShutdown", "OperationalError"),

@@ -20,9 +20,8 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from agent_roles_dagster.landing.arrival import days_to_look_at, look_at
-from agent_roles_dagster.landing.days import landed_days
+from agent_roles_dagster.landing.days import landed_days, landed_sentence
 from agent_roles_dagster.landing.files import shown
-from agent_roles_dagster.landing.find import landed_sentence
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles, what_landed
 from agent_roles_dagster.orchestration.automation import LOAD, LOOK_EVERY, automation_is_on
 from agent_roles_dagster.orchestration.check_results import said

@@ -105,8 +105,8 @@ def connect(url: str) -> Iterator[Connection]:
             yield connection
         except psycopg.errors.InsufficientPrivilege as error:
             raise psycopg.errors.InsufficientPrivilege(
-                f"{error.diag.message_primary}. Whoever owns the tables runs sql/schema/010_schema.sql and"
-                " sql/schema/015_roles.sql with psql, as after every update"
+                f"{error.diag.message_primary}. Run sql/schema/010_schema.sql and"
+                " sql/schema/015_roles.sql with psql as the tables' owner, as after every update"
             ) from None
         except psycopg.Error as error:
             if error.diag.message_detail is None and error.diag.context is None:

@@ -1,1 +1,1 @@
-"""From a file's bytes to raw rows (agent, role, status)."""
+"""From a dump file's bytes to raw rows."""

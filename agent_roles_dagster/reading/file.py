@@ -1,4 +1,4 @@
-"""A dump file as raw rows: the one way in."""
+"""A dump file as raw rows: the way in to this folder."""
 
 import hashlib
 import json
@@ -7,16 +7,14 @@ from io import BytesIO
 
 import pyarrow as pa
 
-from agent_roles_dagster.display import plain
-from agent_roles_dagster.landing.content import BLANKS, content
+from agent_roles_dagster.landing.content import BLANKS, read_text
 from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.landing.names import is_json_lines, shown_path
 from agent_roles_dagster.outcomes import NotRead, Unreadable
-from agent_roles_dagster.reading.envelopes import document_records, failure_of_line
-from agent_roles_dagster.reading.exact_json import (
-    NotJson,
-    breaks_off,
-)
-from agent_roles_dagster.reading.raw_rows import Rows, note
+from agent_roles_dagster.reading.batches import RawRows, note
+from agent_roles_dagster.reading.envelopes import document_records, line_failure
+from agent_roles_dagster.reading.exact_json import NotJson, breaks_off
+from agent_roles_dagster.reading.records import Records
 
 # A document, or a line of JSON Lines, is held in memory as a whole.
 LONGEST = 2 << 30
@@ -27,13 +25,13 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
 
     The row of kind "file" has in `problem` a JSON object: name, sha256, records, rows.
     """
-    where = f"{sync_day}/{plain(file.name)}"
-    rows = Rows(file.name)
+    where = shown_path(sync_day, file.name)
+    rows = RawRows(file.name)
+    records = Records(rows)
     digest = hashlib.sha256()
+    read = _read_lines if is_json_lines(file.name) else _read_document
     try:
-        chunks = content(file, digest)
-        is_lines = file.name.removesuffix(".gz").endswith(("jsonl", "ndjson"))
-        for _ in _read_lines(chunks, rows) if is_lines else _read_document(chunks, rows):
+        for _ in read(read_text(file, digest), records):
             if rows.is_full:
                 yield from rows.flush()
     except Unreadable as error:
@@ -46,43 +44,46 @@ def read_file(sync_day: str, file: DumpFile) -> Iterator[pa.RecordBatch]:
     summary = {
         "name": file.name,
         "sha256": digest.hexdigest(),
-        "records": rows.records,
-        "rows": rows.rows,
+        "records": records.count,
+        "rows": rows.count,
     }
     yield note("file", json.dumps(summary))
 
 
-def _read_document(chunks: Iterator[bytes], rows: "Rows") -> Iterator[None]:
-    text = _document(chunks)
+def _read_document(chunks: Iterator[bytes], records: Records) -> Iterator[None]:
+    """Add a document's records, with a pause after each."""
+    text = _joined(chunks)
     try:
-        records = document_records(text)
+        found = document_records(text)
         del text
-        for number, record in enumerate(records, start=1):
-            rows.add_record(record, number)
+        for number, record in enumerate(found, start=1):
+            records.add_record(record, number)
             yield
     except NotJson as error:
         raise Unreadable(f"not JSON, or cut short ({error})") from error
 
 
-def _read_lines(chunks: Iterator[bytes], rows: "Rows") -> Iterator[None]:
+def _read_lines(chunks: Iterator[bytes], records: Records) -> Iterator[None]:
+    """Add a record for each line, with a pause after each."""
     failure = None
     for number, line in enumerate(_lines(chunks), start=1):
-        if not rows.records:
-            failure = failure_of_line(line)
-        rows.add_line(line, number)
+        if not records.count:
+            failure = line_failure(line)
+        records.add_line(line, number)
         yield
-    if rows.records == rows.broken_lines:
+    if records.count == records.broken_lines:
         raise Unreadable("no line of it is JSON")
-    # No line feed ended the last one. One that is no JSON anyway is an invalid row like any other.
+    # The last line has no line feed. If it breaks off, the file was cut short. If it is no JSON
+    # however it goes on, it is an invalid row.
     if line.strip(BLANKS) and breaks_off(line):
         raise Unreadable("cut short: the last line breaks off")
-    if failure and rows.records == 1:
+    if failure and records.count == 1:
         raise Unreadable(failure)
 
 
-def _document(chunks: Iterator[bytes]) -> bytes:
-    """The whole text; refuses what would not fit into memory."""
-    # It grows in place, and is handed out as it is: joined, the parts would be there twice.
+def _joined(chunks: Iterator[bytes]) -> bytes:
+    """The whole text. One that would not fit into memory is refused."""
+    # It grows in place and is handed out without a copy. Joined parts would be in memory twice.
     text = BytesIO()
     for chunk in chunks:
         if text.tell() + len(chunk) > LONGEST:
@@ -92,7 +93,7 @@ def _document(chunks: Iterator[bytes]) -> bytes:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The lines; refuses one that would not fit into memory."""
+    """The lines. One that would not fit into memory is refused."""
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:
@@ -109,6 +110,6 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _too_long(what: str) -> Unreadable:
     return Unreadable(
-        f"a {what} of more than {LONGEST >> 20} MiB, which is held in memory as a whole; land it in"
-        " several"
+        f"a {what} of more than {LONGEST >> 20} MiB, which is held in memory as a whole. Land"
+        " several shorter ones"
     )

@@ -1,76 +1,70 @@
-"""Lists of ids, read the fast way where all that they hold is plain."""
+"""The fast path: ids in their usual forms, many at once, without keeping their texts.
+
+An id that is not taken here may still be valid: `staging.validation` decides by its text.
+"""
 
 import re
 from array import array
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from agent_roles_dagster.reading.envelopes import first_byte
-from agent_roles_dagster.reading.exact_json import (
-    each_element,
-    members,
-)
+from agent_roles_dagster.reading.envelopes import first_nonblank
+from agent_roles_dagster.reading.exact_json import DECODE_ERRORS, each_element, members
+from agent_roles_dagster.reading.sides import AGENT, ROLE, Side
+from agent_roles_dagster.rules import ASSIGNED, BIGINT, SHORT_INTEGER, Assigned
 
-_DIGITS = "-?(?:0|[1-9][0-9]{0,18})"
-_INTEGER = re.compile(f'({_DIGITS})|"({_DIGITS})"'.encode())
-_INTEGER_TEXT = re.compile(_DIGITS)
+_ID = re.compile(f'({SHORT_INTEGER})|"({SHORT_INTEGER})"'.encode())
+_INTEGER = re.compile(SHORT_INTEGER)
+# One of the keys may be written with an escape, such as \u0069d.
 _ESCAPED_LETTER = re.compile(rb"\\u00[5-7]")
-_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_BIGINT = range(-(2**63), 2**63)
 
 
-# No struct refers to another object, so that garbage collection need not look at them.
-class _AgentEntry(msgspec.Struct, gc=False):
+# No struct refers to another object, so garbage collection need not look at them.
+class _Agent(msgspec.Struct, gc=False):
     id: int | str
     status: msgspec.UnsetType = msgspec.UNSET
 
 
-class _AgentEntryWithStatus(msgspec.Struct, gc=False):
+class _AgentWithStatus(msgspec.Struct, gc=False):
     id: int | str
-    status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
+    status: Assigned | msgspec.UnsetType = msgspec.UNSET
 
 
-class _RoleEntry(msgspec.Struct, gc=False):
-    role_id: int | str
-    status: msgspec.UnsetType = msgspec.UNSET
+class _Role(_Agent, gc=False):
+    id: int | str = msgspec.field(name=AGENT.entry_keys[0])
 
 
-class _RoleEntryWithStatus(msgspec.Struct, gc=False):
-    role_id: int | str
-    status: Literal["assigned"] | msgspec.UnsetType = msgspec.UNSET
+class _RoleWithStatus(_AgentWithStatus, gc=False):
+    id: int | str = msgspec.field(name=AGENT.entry_keys[0])
 
 
-_IDS = msgspec.json.Decoder(list[int | str])
-# By side: the key of an entry's id, and the one instead of it.
-ENTRY_KEYS = {"role": ("id", "agent_id"), "agent": ("role_id", "id")}
-# By side: decoders of lists of entries without a status and with one, and the entries' id.
-_ENTRIES: dict[str, tuple[msgspec.json.Decoder[list[Any]], msgspec.json.Decoder[list[Any]], Any]]
-_ENTRIES = {
-    "role": (
-        msgspec.json.Decoder(list[_AgentEntry]),
-        msgspec.json.Decoder(list[_AgentEntryWithStatus]),
-        attrgetter("id"),
-    ),
-    "agent": (
-        msgspec.json.Decoder(list[_RoleEntry]),
-        msgspec.json.Decoder(list[_RoleEntryWithStatus]),
-        attrgetter("role_id"),
-    ),
+_Decoder = msgspec.json.Decoder[list[Any]]
+_BARE_IDS = msgspec.json.Decoder(list[int | str])
+# Lists of entries without a status, and with one.
+_OBJECTS: dict[Side, tuple[_Decoder, _Decoder]] = {
+    ROLE: (msgspec.json.Decoder(list[_Agent]), msgspec.json.Decoder(list[_AgentWithStatus])),
+    AGENT: (msgspec.json.Decoder(list[_Role]), msgspec.json.Decoder(list[_RoleWithStatus])),
 }
-_QUOTED = {"role": b'"id"', "agent": b'"role_id"'}
+_QUOTED_ID = {side: f'"{side.entry_keys[0]}"'.encode() for side in (ROLE, AGENT)}
 
 
-def plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None":
-    """The list's plain ids, integers within BIGINT or texts that are one, and what is left.
+def parse_id(text: bytes | None) -> int | None:
+    """The id that a JSON text in a usual form is; None for any other text."""
+    if text is None or not (found := _ID.fullmatch(text)):
+        return None
+    value = int(found[1] or found[2])
+    return value if value in BIGINT else None
 
-    They stand there as they are, or in objects whose status, if any, is assigned.
 
-    Returns: the ids, and the places of those that are other texts; None if there is anything else.
+def parse_ids(side: Side, listed: bytes) -> "tuple[array[int], list[int]] | None":
+    """The ids of a list in a usual form: bare ids, or objects whose status is absent or assigned.
+
+    Returns: the ids, and the places in the list of those texts that are not taken. None if the
+        list has another form.
     """
-    is_of_objects = first_byte(listed, 1) == b"{"
-    ids = _ids_of_objects(side, listed) if is_of_objects else _bare_ids(listed)
+    has_objects = first_nonblank(listed, 1) == b"{"
+    ids = _ids_of_objects(side, listed) if has_objects else _bare_ids(listed)
     if ids is None:
         return None
     try:
@@ -79,7 +73,7 @@ def plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None"
         return None
     except TypeError:  # There are texts among them.
         texts = {place: id for place, id in enumerate(ids) if isinstance(id, str)}
-    left = [place for place, text in texts.items() if not _INTEGER_TEXT.fullmatch(text)]
+    left = [place for place, text in texts.items() if not _INTEGER.fullmatch(text)]
     if left:
         others = set(left)
         ids = [id for place, id in enumerate(ids) if place not in others]
@@ -91,41 +85,38 @@ def plain_ids(side: str, listed: bytes) -> "tuple[array[int], list[int]] | None"
 
 def _bare_ids(listed: bytes) -> list[int | str] | None:
     try:
-        return _IDS.decode(listed)
-    except _DECODE_ERRORS:
+        return _BARE_IDS.decode(listed)
+    except DECODE_ERRORS:
         return None
 
 
-def _ids_of_objects(side: str, listed: bytes) -> list[int | str] | None:
-    """The ids of a list of objects, each with one id, and with no status but assigned.
-
-    Returns: None if there is anything else.
-    """
-    without_status, with_status, id_of = _ENTRIES[side]
+def _ids_of_objects(side: Side, listed: bytes) -> list[int | str] | None:
+    """The ids of a list of objects; None if an object has another form, or gives a key twice."""
+    without_status, with_status = _OBJECTS[side]
     statuses = 0
     try:
         entries = without_status.decode(listed)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         try:
             entries = with_status.decode(listed)
-        except _DECODE_ERRORS:
+        except DECODE_ERRORS:
             return None
-        statuses = [entry.status for entry in entries].count("assigned")
-    # The decoder keeps the last of a repeated key. Where there are as many keys as entries have
-    # one, none is there twice; where there are more, they may be nested, or no keys.
-    if (
-        (b"\\" in listed and _ESCAPED_LETTER.search(listed))
-        or listed.count(_QUOTED[side]) != len(entries)
-        or (statuses and listed.count(b'"status"') != statuses)
-    ):
-        ours = {ENTRY_KEYS[side][0], "status"}
-        if any(not ours.isdisjoint(members(entry)[1]) for entry in each_element(listed)):
+        statuses = [entry.status for entry in entries].count(ASSIGNED)
+    if _may_repeat_a_key(side, listed, len(entries), statuses):
+        keys = {side.entry_keys[0], "status"}
+        if any(not keys.isdisjoint(members(entry)[1]) for entry in each_element(listed)):
             return None
-    return list(map(id_of, entries))
+    return [entry.id for entry in entries]
 
 
-def plain_integer(text: bytes | None) -> int | None:
-    if text is None or not (found := _INTEGER.fullmatch(text)):
-        return None
-    value = int(found[1] or found[2])
-    return value if value in _BIGINT else None
+def _may_repeat_a_key(side: Side, listed: bytes, entries: int, statuses: int) -> bool:
+    """Whether an entry may give its id or status twice. The decoder keeps only the last.
+
+    If the key is in the text as often as there are entries, none gives it twice. If it is there
+    more often, it may also be nested, or be no key.
+    """
+    return (
+        (b"\\" in listed and _ESCAPED_LETTER.search(listed) is not None)
+        or listed.count(_QUOTED_ID[side]) != entries
+        or (statuses > 0 and listed.count(b'"status"') != statuses)
+    )

@@ -15,9 +15,8 @@ from pyspark.sql import functions as F
 
 from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
 from agent_roles_dagster.postgres.arrow import ArrowConnection
-from agent_roles_dagster.postgres.sql_files import Connection, one
 from agent_roles_dagster.reading.raw_rows import raw_record
-from agent_roles_dagster.staging.load_tables import COUNTS, FILLED_TABLES, Load, _lock
+from agent_roles_dagster.staging.load_tables import COUNTS, FILLED_TABLES, Load, lock_statement
 from agent_roles_dagster.staging.transform import Decision
 from agent_roles_dagster.staging.validation import ASSIGNED, REMOVED
 
@@ -48,11 +47,6 @@ _CHANGES = (
 _LOADED = pa.schema([("task", pa.int32())])
 
 
-def main(connection: Connection) -> str:
-    """The schema of the tables that are no run's own."""
-    return str(one(connection, "SELECT current_schema() AS name"))
-
-
 def load(decided: DataFrame, target: Load, tasks: int) -> None:
     """Load what `transform.transform_agent_roles` decided into the load tables, by `tasks` tasks.
 
@@ -65,7 +59,7 @@ def load(decided: DataFrame, target: Load, tasks: int) -> None:
         with ArrowConnection(target.url) as connection:
             # If a crash of the server loses it, it loses the whole run, which publishes later.
             connection.execute("SET LOCAL synchronous_commit = off")
-            connection.execute(_lock(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
+            connection.execute(lock_statement(target, FILLED_TABLES, "ROW EXCLUSIVE").as_string())
             for table in _tables_of(batches):
                 task = table["task"][0].as_py()
                 for name, rows in _loadable(table, target, counts):

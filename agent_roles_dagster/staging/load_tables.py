@@ -10,8 +10,7 @@ import psycopg
 from psycopg import sql
 
 from agent_roles_dagster.postgres.connection import connect
-from agent_roles_dagster.postgres.sql_files import Connection, run_file
-from agent_roles_dagster.staging.load import main
+from agent_roles_dagster.postgres.sql_files import Connection, one, run_file
 
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
@@ -55,7 +54,7 @@ def create_load_tables(load: Load) -> None:
         )
         _drop(connection, [sql.Identifier(load.schema, row["relname"]) for row in left])
         with connection.transaction():
-            _search(connection, load.schema, main(connection))
+            _search(connection, load.schema, _main(connection))
             run_file(connection, "load/020_create_load_tables")
             _rename(connection, load, away=True)
 
@@ -80,9 +79,14 @@ def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
 
 def use_load_tables(connection: Connection, load: Load) -> None:
     """Give this run's tables the names that the publishing SQL files know, in its transaction."""
-    connection.execute(_lock(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
-    _search(connection, load.schema, main(connection))
+    connection.execute(lock_statement(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
+    _search(connection, load.schema, _main(connection))
     _rename(connection, load, away=False)
+
+
+def _main(connection: Connection) -> str:
+    """The schema of the tables that are no run's own."""
+    return str(one(connection, "SELECT current_schema() AS name"))
 
 
 def _search(connection: Connection, *schemas: str) -> None:
@@ -91,7 +95,7 @@ def _search(connection: Connection, *schemas: str) -> None:
     connection.execute("SELECT set_config('search_path', %s, TRUE)", (path,))
 
 
-def _lock(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
+def lock_statement(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
     """In one order for all: a task that runs though its result is known can't block publishing."""
     tables = sql.SQL(", ").join(load.table(name) for name in names)
     return sql.SQL("LOCK TABLE {} IN {} MODE").format(tables, sql.SQL(mode))

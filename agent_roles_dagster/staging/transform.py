@@ -1,6 +1,6 @@
-"""The transform: raw rows and the neighbours' snapshots in, what to stage and to refuse out.
+"""The transform: from raw rows and snapshots to what is staged, and which rows are invalid.
 
-DataFrames in, DataFrames out: nothing here knows Dagster or PostgreSQL.
+DataFrames go in, DataFrames come out. Nothing here knows Dagster or PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,14 @@ SNAPSHOT_SCHEMA = pa.schema(
 
 
 class Seen(IntFlag):
-    """Where a pair was seen. One number of a few bits, since every row carries it along.
+    """Where a pair was seen. It is one number, as every row carries it along.
 
-    IN_ROW is a valid row of the day, IN_DAY one that says assigned. OLD is this day as it was
-    staged before; OLD_OTHER is a status that only somebody else can have written there. KNOWN and
-    NEXT_KNOWN are the changes that are on record for this day and for the next.
+    IN_ROW: a valid row of the day. IN_DAY: a valid row of the day with the status `assigned`.
+    IN_PREVIOUS: the previous day's snapshot.
+    OLD_...: this day as it was staged before. OLD_OTHER is any other status. This program does not
+        write it.
+    NEXT_...: the next day, as it is staged.
+    KNOWN_..., NEXT_KNOWN_...: the recorded changes of this day, and of the next day.
     """
 
     NOWHERE = 0
@@ -47,12 +50,13 @@ class Seen(IntFlag):
 
 
 class Decision(IntFlag):
-    """What comes of a pair. One number, too: each column costs on its way to Python.
+    """What to do with a pair. It is one number, as each column takes time on its way to Python.
 
-    STAGE is the status to stage for the day, none where nothing is to be added, and UNSTAGE that
-    what was staged must go. ASSIGNED and REMOVED are what the day changes against the previous one,
-    IS_CHANGED that this is not what is on record. NEXT is the same for the next staged day, for
-    which only removals are staged anew.
+    IN_DAY, IN_PREVIOUS: the pair is in this day's, or the previous day's snapshot.
+    STAGE_...: add a row with this status. UNSTAGE: take out the rows that were staged before.
+    ASSIGNED, REMOVED: what the day changes, compared with the previous day.
+    IS_CHANGED: the recorded change is another one.
+    NEXT_...: the same for the next day, for which only removals are staged again.
     """
 
     IN_DAY = 1
@@ -70,7 +74,7 @@ class Decision(IntFlag):
     NEXT_IS_CHANGED = 4096
 
 
-# Enough that a task pays for its start, few enough that each core has several.
+# A task of this size is worth its start, and a large dump has several for each core.
 _BYTES_PER_TASK = 8 << 20
 
 
@@ -81,7 +85,11 @@ def read_roles_raw(
     *,
     most_tasks: int | None = None,
 ) -> DataFrame:
-    """The dump's raw rows (`dump.RAW_ROWS`), read by Spark's tasks, each with some of the files."""
+    """The dump's raw rows (`RAW_ROWS`). Each of Spark's tasks reads some of the files.
+
+    Args:
+        most_tasks: how many tasks there are at most.
+    """
     groups = _groups(files, most_tasks)
 
     def read(batches: Batches) -> Batches:
@@ -103,26 +111,26 @@ def transform_agent_roles(
     Args:
         raw: the day's raw rows.
         snapshots: staged rows of the previous day, of this day as it was staged before, and of
-            the next day, and the changes on record for this day and the next (`SNAPSHOT_SCHEMA`;
-            `seen` is a `Seen`).
+            the next day; and the recorded changes of this day and the next day. The columns are
+            those of `SNAPSHOT_SCHEMA`, and `seen` is a `Seen`.
         has_next: whether a later day is staged.
-        partitions: into how many the pairs are shuffled.
+        partitions: how many partitions the shuffle has.
 
-    Returns: a row for each pair, for each invalid raw row and for each note of the reader's:
-        agent_id, role_id: the pair, or what could be read of it.
-        refused: null for a pair; else a JSON object: kind ("row", or a note's: "file",
-            "unreadable", "not read"), message, and the raw row.
-        valid_rows: how many valid raw rows speak of the pair.
-        decision: a `Decision`; of what is no pair, 0.
+    Returns: a row for each pair, for each invalid row and for each note of the reader:
+        agent_id, role_id: the pair. For an invalid row, the ids that could be read.
+        refused: null for a pair. Otherwise a JSON object of `kind`, `message` and `raw`; `kind` is
+            that of `RAW_ROWS`.
+        valid_rows: how many valid raw rows the pair has.
+        decision: a `Decision` for a pair, otherwise 0.
     """
     grouped = (
         _validated(raw)
         .unionByName(_snapshot_rows(snapshots))
-        # What was refused is part of the key: it travels through the same shuffle, so that the
-        # dump is read once, and many invalid rows of one role are still spread evenly.
+        # Invalid rows pass the same shuffle, so the dump is read only once. `refused` is part of
+        # the key, so many invalid rows of one role are still spread evenly.
         .repartition(partitions, *_KEYS)
         .groupBy(*_KEYS)
-        # Numbers only: on anything else Spark would sort instead of hash.
+        # Spark aggregates numbers by hash. For any other type it would sort.
         .agg(
             F.bit_or("seen").alias("seen"),
             F.count_if(_has("seen", Seen.IN_ROW)).alias("valid_rows"),
@@ -136,8 +144,8 @@ _KEYS = ("agent_id", "role_id", "refused")
 
 
 def _validated(raw: DataFrame) -> DataFrame:
-    """Raw rows with their ids and, where a rule is broken, its message and the raw text."""
-    # An id that the reader gave as a number is one, and such a row has no status.
+    """Raw rows with their ids, and `refused` where they are invalid or no rows."""
+    # A row of the reader's fast path is valid, and its status is `assigned`.
     is_plain = F.col("agent_id").isNotNull()
     checked = raw.select(
         "kind",
@@ -154,7 +162,7 @@ def _validated(raw: DataFrame) -> DataFrame:
     return checked.select(
         "agent_id",
         "role_id",
-        # As one text, which costs the valid rows least.
+        # One text takes the least time for the valid rows, which have none.
         F.when(~is_valid, F.to_json(F.struct("kind", "message", "raw"))).alias("refused"),
         F.when(is_valid & F.col("is_assigned"), int(Seen.IN_ROW | Seen.IN_DAY))
         .when(is_valid, int(Seen.IN_ROW))
@@ -165,7 +173,8 @@ def _validated(raw: DataFrame) -> DataFrame:
 
 def _snapshot_rows(snapshots: DataFrame) -> DataFrame:
     """Staged rows in the columns of `_validated`."""
-    # Only somebody else can have staged a row without an id; it says nothing of another day.
+    # This program stages no row without an id. Such a row of this day must go, and such a row of
+    # another day means nothing.
     has_ids = F.col("agent_id").isNotNull() & F.col("role_id").isNotNull()
     return snapshots.where(_has("seen", Seen.OLD) | has_ids).select(
         "agent_id", "role_id", F.lit(None).cast("string").alias("refused"), "seen"
@@ -173,19 +182,20 @@ def _snapshot_rows(snapshots: DataFrame) -> DataFrame:
 
 
 def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
+    """Each pair with its decision."""
     in_day, in_previous = _has("seen", Seen.IN_DAY), _has("seen", Seen.IN_PREVIOUS)
     next_assigned = _has("seen", Seen.NEXT_ASSIGNED)
     next_removed = _has("seen", Seen.NEXT_REMOVED)
     old_assigned, old_removed = _has("seen", Seen.OLD_ASSIGNED), _has("seen", Seen.OLD_REMOVED)
     has_old = F.col("old_rows") > 0
-    # One row with the right status stays as it is; anything else goes, repairing what somebody
-    # else did to the table.
+    # One row with the right status stays. Any other rows go, which also repairs what somebody else
+    # did to the table.
     is_kept = (F.col("old_rows") == 1) & F.when(in_day, old_assigned).otherwise(
         in_previous & old_removed
     )
     assigned, removed = in_day & ~in_previous, in_previous & ~in_day
     next_gets, next_loses = next_assigned & ~in_day, in_day & ~next_assigned
-    # Not against what the staged rows would have said: somebody may have changed them.
+    # Compared with the record, not with the staged rows. Somebody may have changed those.
     is_changed = _differs(assigned, Seen.KNOWN_ASSIGNED) | _differs(removed, Seen.KNOWN_REMOVED)
     next_is_changed = _differs(next_gets, Seen.NEXT_KNOWN_ASSIGNED) | _differs(
         next_loses, Seen.NEXT_KNOWN_REMOVED
@@ -226,7 +236,7 @@ def _differs(is_so: Column, known: Seen) -> Column:
 
 
 def _groups(files: Sequence[DumpFile], most: int | None) -> list[list[DumpFile]]:
-    """The files in groups of about equal size, one for each task."""
+    """The files in groups of about equal size, one group for each task."""
     count = max(1, min(len(files), sum(file.size for file in files) // _BYTES_PER_TASK))
     count = min(count, most or count)
     groups: list[list[DumpFile]] = [[] for _ in range(count)]

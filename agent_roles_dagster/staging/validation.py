@@ -1,29 +1,27 @@
-"""The rules that a raw row must keep, stated once, as Spark expressions.
+"""The rules that a raw row must keep, as Spark expressions.
 
-The transform applies them, the checks count by them, and the messages in the errors table are
-theirs. Columns hold JSON texts, as `dump.RAW_ROWS` says.
+The transform applies them, and the messages in `agent_role_pipeline_errors` are theirs. What a
+valid id and a valid status are stands in `rules`. Columns hold JSON texts, as
+`reading.raw_rows.RAW_ROWS` says.
 """
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-ASSIGNED = "assigned"
-REMOVED = "removed"
-STATUSES = (ASSIGNED, REMOVED)
+# `staging.load` takes both statuses from here.
+from agent_roles_dagster.rules import ASSIGNED as ASSIGNED
+from agent_roles_dagster.rules import INTEGER, INTEGER_IN_TEXT, STATUSES
+from agent_roles_dagster.rules import REMOVED as REMOVED
 
-# JSON's integers; in a text, ASCII's blanks may stand around one. Java's engine and Rust's read
-# these patterns alike; a `$` would match before a last line end in one of them, and `\s` is not the
-# same in both.
-_BLANKS = r"[ \t\n\x0B\f\r]*"
-_DIGITS = r"-?(?:0|[1-9][0-9]*)"
-_INTEGER = rf"\A{_DIGITS}\z"
-_INTEGER_IN_TEXT = rf'\A"{_BLANKS}({_DIGITS}){_BLANKS}"\z'
+# `\z` is the end of the text. In Java, `$` would also match before a last line end.
+_INTEGER = rf"\A{INTEGER}\z"
+_INTEGER_IN_TEXT = rf"\A{INTEGER_IN_TEXT}\z"
 
 
 def id_value(column: str) -> Column:
-    """The BIGINT that the id's JSON text is, null where it is none."""
+    """The id as BIGINT; null if the JSON text is no valid id."""
     text = F.col(column)
-    # By the patterns first: a cast trims more than blanks, and takes what is no integer.
+    # The patterns decide. A cast alone would trim other characters, too, and take floats.
     digits = F.when(text.rlike(_INTEGER), text).when(
         text.rlike(_INTEGER_IN_TEXT), F.regexp_extract(text, _INTEGER_IN_TEXT, 1)
     )
@@ -31,28 +29,30 @@ def id_value(column: str) -> Column:
 
 
 def status_value(column: str) -> Column:
-    """'assigned' or 'removed', null for any other status; an absent one is 'assigned'."""
+    """'assigned' or 'removed'; null for any other status. An absent status means 'assigned'."""
     status = F.coalesce(F.col(column), F.lit(f'"{ASSIGNED}"'))
     return F.when(status.isin([f'"{s}"' for s in STATUSES]), F.trim(status, F.lit('"')))
 
 
 def message(agent: str, role: str, status: str, problem: str) -> Column:
-    """Every rule the row breaks, separated by '; ', null for a valid row.
+    """Every rule that the row breaks, separated by '; '; null for a valid row.
 
-    If `problem` already explains a missing id, that id is not reported again: `agents is null` and
-    `agent_id is given twice` explain the agent's, `status is given twice` neither, others both.
+    If `problem` explains why an id is missing, the message does not report that id again.
+    `agents is null` and `agent_id is given twice` explain a missing agent. A problem of the roles
+    explains a missing role, `status is given twice` explains neither, and any other explains both.
     """
-    explains_agent = ~F.col(problem).rlike(r"\A(role|status)")
-    explains_role = ~F.col(problem).rlike(r"\A(agent|status)")
+    has_problem = F.col(problem).isNotNull()
+    explains_agent = has_problem & ~F.col(problem).rlike(r"\A(role|status)")
+    explains_role = has_problem & ~F.col(problem).rlike(r"\A(agent|status)")
     broken = F.concat_ws(
         "; ",
         F.col(problem),
         F.when(
-            F.col(problem).isNull() | ~explains_agent | F.col(agent).isNotNull(),
+            ~explains_agent | F.col(agent).isNotNull(),
             _id_message("agent_id", agent),
         ),
         F.when(
-            F.col(problem).isNull() | ~explains_role | F.col(role).isNotNull(),
+            ~explains_role | F.col(role).isNotNull(),
             _id_message("role_id", role),
         ),
         _status_message(status),

@@ -10,8 +10,6 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from agent_roles_dagster.landing import find as find_module
-from agent_roles_dagster.landing import manifest as manifest_module
 from agent_roles_dagster.landing.arrival import Arrival, days_to_look_at, look_at
 
 DAYS = [f"day{number}" for number in range(1, 1001)]
@@ -149,9 +147,9 @@ def test_a_manifest_too_long_to_be_held_in_memory_is_not_read(
     (tmp_path / "day1" / "roles.json").write_text("[]")
     manifest = '{"files": [{"name": "roles.json"}]}'
     (tmp_path / "day1" / "_manifest.json").write_text(manifest)
-    monkeypatch.setattr(manifest_module, "LONGEST_MANIFEST", len(manifest))
+    monkeypatch.setattr("agent_roles_dagster.landing.manifest.LONGEST_MANIFEST", len(manifest))
     assert seen(tmp_path).listed
-    monkeypatch.setattr(manifest_module, "LONGEST_MANIFEST", len(manifest) - 1)
+    monkeypatch.setattr("agent_roles_dagster.landing.manifest.LONGEST_MANIFEST", len(manifest) - 1)
     assert not seen(tmp_path).listed
 
 
@@ -173,7 +171,7 @@ def test_a_day_that_is_gone_shows_nothing(tmp_path: Path) -> None:
 def test_a_day_of_more_files_than_can_be_staged_is_reported_once_to_be_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(find_module, "MOST_FILES", 3)
+    monkeypatch.setattr("agent_roles_dagster.landing.find.MOST_FILES", 3)
     (tmp_path / "day1").mkdir()
     for number in range(4):
         (tmp_path / "day1" / f"{number}.json").write_text("[]")

@@ -207,8 +207,8 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
         (
             "42501",
             "PostgreSQL does not allow what the run needs; the run's log says of which table."
-            " Whoever owns the tables runs sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql, as"
-            " after every update, and the day is materialised again.",
+            " Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the tables'"
+            " owner, as after every update, and materialise the day again.",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """The schema's versions: each earlier one is brought up to date, a newer one is left alone.
 
-`tests/schemas` has what sql/schema/010_schema.sql was, as far as it made other tables than the one before,
-and what sql/mapping/012_upsert_agent_roles.sql was before it knew of pending days.
+`tests/schemas` has the earlier versions of sql/schema/010_schema.sql that made other tables, and of
+sql/mapping/012_upsert_agent_roles.sql from before it knew of pending days.
 """
 
 import json

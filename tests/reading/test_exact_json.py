@@ -1,12 +1,11 @@
-"""JSON taken apart to the letter, and what of it JSONB holds."""
+"""JSON taken apart: each part keeps its exact text."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_roles_dagster.reading import exact_json
@@ -15,40 +14,10 @@ from agent_roles_dagster.reading.exact_json import (
     all_members,
     check,
     elements,
-    jsonb_holds,
     members,
     without,
 )
-
-# Texts that are JSON and that a parser may stumble over.
-ODD = (
-    "-0", "1e400", "1E+2", "1e200000", "0.10", "9" * 5000, "-" + "9" * 5000, '"\\ud800"',
-    '"\\udc00\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"', '"\\u0041"', '"\u2028"', '"\x7f"',
-    '"\U0001f600"', '"\uffff"', '"\\/"', '"\\\\"', '"\\""', '""', "true", "null", "{}", "[ ]",
-    '{"a": 1, "a": 2}', "[" * 500 + "]" * 500, '{"":' * 400 + "1" + "}" * 400,
-)  # fmt: skip
-
-NO_JSON = (
-    "", " ", "\ufeff[]", "NaN", "Infinity", "-Infinity", "nul", "True", "'a'", "01", "-01", "+1",
-    "1.", ".5", "1e", "1e+", "-", "0x1", "1_0", '"', '"\n"', '"\x01"', '"\\x41"', '"\\u12g4"',
-    '"\\u123"', "[", "]", "[1", "[1,]", "[,1]", "[1 2]", "[1]]", "[1] [2]", "[1]\x00", "\x00",
-    "{", '{"a"}', '{"a":}', '{"a":1,}', "{a:1}", '{"a" 1}', '{"a":1}}', "{1:2}", "/**/[]",
-    "[1]\x0c", "\xa0[]", "[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000,
-)  # fmt: skip
-
-JSON_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters()),  # lone surrogates too
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=8,
-)
-
-
-def short(text: Any) -> str:
-    return ascii(text)[:40]
+from tests.reading.texts import JSON_VALUES, NO_JSON, ODD, damaged, short
 
 
 @pytest.mark.parametrize("text", ODD, ids=short)
@@ -179,28 +148,7 @@ def _dumped(value: Any, is_ascii: bool) -> str:
     return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-# JSON texts with one or a few characters put in, taken out or exchanged.
-_PIECES = (
-    "{", "}", "[", "]", ",", ":", '"', "\\", "\\u00", "\\ud800", "0", "1", "-", "+", ".", "e",
-    "true", "null", '"a"', '"a":1', "\x01", "é", "\ufeff",
-)  # fmt: skip
-
-
-@st.composite
-def _damaged(draw: st.DrawFn) -> str:
-    text = draw(
-        st.sampled_from(
-            ('[1,{"a":"b\\n","c":[1.5e3,-0,null]},true,"x\\u0041"]', '[[],{},"",0]', '[{"a":{}}]')
-        )
-    )
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, len(text)))
-        piece = draw(st.sampled_from(("", " ", *_PIECES)))
-        text = text[:at] + piece + text[at + draw(st.integers(0, 2)) :]
-    return text
-
-
-@given(_damaged())
+@given(damaged())
 def test_what_is_json_does_not_depend_on_who_parses_it(text: str) -> None:
     def accepts(take_apart: Callable[[bytes], Any]) -> bool:
         try:
@@ -212,77 +160,3 @@ def test_what_is_json_does_not_depend_on_who_parses_it(text: str) -> None:
     first = text.lstrip(" \t\r\n")[:1]
     assert accepts(elements) == (first == "[" and accepts(check))
     assert accepts(members) == (first == "{" and accepts(check))
-
-
-# JSONB
-
-
-@pytest.fixture(scope="module")
-def jsonb(server: str) -> Iterator[Callable[[str], str | None]]:
-    """The function that gives a JSON text back as JSONB has it, None where it refuses it."""
-    with psycopg.connect(server, autocommit=True) as connection:
-
-        def stored(text: str) -> str | None:
-            try:
-                row = connection.execute("SELECT (%s::jsonb)::text", (text,)).fetchone()
-            except psycopg.Error:
-                return None
-            assert row is not None
-            return str(row[0])
-
-        yield stored
-
-
-def _exact(text: str) -> Any:
-    """The value of a JSON text, its numbers to the letter."""
-    return json.loads(text, parse_int=lambda n: ("number", n), parse_float=lambda n: ("number", n))
-
-
-HELD = (
-    "{}", "[]", "null", "0", "0.0", "-0.10", "1.50", '"\\ud83d\\ude00"', '"\\\\u0000"',
-    '"\\\\\\\\u0000"', '"\\\\ud800"', '"\uffff"', '"\x7f"', '"\u2028"', '{"a": {"a": 1}}', '""',
-    '{"": 1}', "9" * 4000, "[" * 500 + "]" * 500, '{"a": [{"b": 1}, {"b": 1}]}', " 1 ",
-)  # fmt: skip
-NOT_HELD = (
-    "-0", "-0.0", '{"a": [-0]}', "1e3", "1E+3", "-1.5e-9", '[{"a": 0e0}]',
-    '"\\u0000"', '"a\\u0000b"', '"\\\\\\u0000"', '{"\\u0000": 1}', '"\\ud800"', '"\\udc00\\ud800"',
-    '"\\ud800x"', '"\\ud800\\\\udc00"', '{"\\udfff": 1}', '{"a": 1, "a": 1}',
-    '{"a": 1, "\\u0061": 2}',
-    '[{"x": {"": 1, "": 2}}]', "1e200000", "-1e200000", "1e-200000", "9" * 200_000,
-    "0." + "1" * 15_000 + "e-9999", "0." + "1" * 20_000, "[" * 100_000 + "]" * 100_000,
-    "1e" + "9" * 5000, *(text for text in NO_JSON if len(text) < 1000),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("text", HELD, ids=short)
-def test_jsonb_holds_ordinary_json(jsonb: Callable[[str], str | None], text: str) -> None:
-    assert jsonb_holds(text)
-    stored = jsonb(text)
-    assert stored is not None
-    assert _exact(stored) == _exact(text)
-
-
-def test_jsonb_does_not_hold_these_to_the_letter() -> None:
-    assert [short(text) for text in NOT_HELD if jsonb_holds(text)] == []
-
-
-@example('{"a": "\\\\u0000"}')
-@example('{"a": "\\\\\\u0000"}')
-@given(JSON_VALUES.map(json.dumps))
-def test_what_jsonb_is_said_to_hold_it_gives_back(
-    jsonb: Callable[[str], str | None], text: str
-) -> None:
-    stored = jsonb(text)
-    if jsonb_holds(text):
-        assert stored is not None
-        assert _exact(stored) == _exact(text)
-    else:
-        assert stored is None or _exact(stored) != _exact(text)
-
-
-@given(_damaged())
-def test_a_damaged_text_is_held_only_if_jsonb_takes_it(
-    jsonb: Callable[[str], str | None], text: str
-) -> None:
-    if jsonb_holds(text):
-        assert jsonb(text) is not None

@@ -1,6 +1,7 @@
 """The rules that a raw row must keep, as Spark applies them: one session, one job for all rows."""
 
 import re
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from agent_roles_dagster.engines import spark_resource, started
-from agent_roles_dagster.reading.ids import plain_ids as _plain_ids
-from agent_roles_dagster.reading.ids import plain_integer as _integer
+from agent_roles_dagster.reading.ids import parse_id, parse_ids
 from agent_roles_dagster.reading.raw_rows import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT
+from agent_roles_dagster.reading.sides import AGENT, ROLE, Side
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.validation import id_value, message, status_value
 
@@ -197,17 +198,28 @@ def test_the_readers_fast_way_takes_no_id_that_is_none_and_gives_each_its_value(
     text: str | None, meaning: int | str
 ) -> None:
     exact = None if text is None else text.encode()
-    for taken in (_integer(exact), _in_a_list(exact)):
-        assert taken in (None, meaning)
+    parsed = [parse_id(exact), *(_in_a_list(side, exact) for side in (ROLE, AGENT))]
+    parsed += [_in_an_object(side, exact) for side in (ROLE, AGENT)]
     is_plain = text is not None and re.fullmatch(r'("?)-?[0-9]+\1', text)
     if isinstance(meaning, int) and is_plain:
-        assert _integer(exact) == meaning
+        assert parsed == [meaning] * 5
+    assert set(parsed) <= {None, meaning}
 
 
-def _in_a_list(text: bytes | None) -> int | None:
+def _in_a_list(side: Side, text: bytes | None) -> int | None:
     if text is None or text[:1] == b"{" or text != text.strip():
         return None  # an entry of another kind, or no JSON text
-    found = _plain_ids("role", b"[" + text + b"]")
+    return _only(parse_ids(side, b"[" + text + b"]"))
+
+
+def _in_an_object(side: Side, text: bytes | None) -> int | None:
+    if text is None or text != text.strip():
+        return None
+    key = side.entry_keys[0].encode()
+    return _only(parse_ids(side, b'[{"' + key + b'": ' + text + b"}]"))
+
+
+def _only(found: "tuple[array[int], list[int]] | None") -> int | None:
     return found[0][0] if found and found[0] else None
 
 
