@@ -83,7 +83,7 @@ def _materialise(
     import dagster as dg
 
     from agent_roles_dagster.definitions import defs
-    from agent_roles_dagster.orchestration import run_outcome
+    from agent_roles_dagster.orchestration import closing_line, failures
     from agent_roles_dagster.orchestration.checks import MAPPING
     from agent_roles_dagster.postgres.connection import connect, database_url
     from agent_roles_dagster.settings import Settings
@@ -101,17 +101,17 @@ def _materialise(
         asset_selection=sorted(selection.resolve(defs.resolve_asset_graph())),
         raise_on_error=False,
     )
-    failed = run_outcome.failed_checks(instance, result.run_id)
+    failed = closing_line.failed_checks(instance, result.run_id)
     if not result.success:
-        why = run_outcome.why(result.all_events)
+        why = failures.outcome_of_run(result.all_events)
         if why == "held":
             command = f"agent-roles run {sync_day} --accept-removals REASON --approver NAME"
             print(f"To accept the removals: {command}", file=sys.stderr)
-        print(run_outcome.not_done(sync_day, why, failed), file=sys.stderr)
-        return INTERRUPTED if why == run_outcome.INTERRUPTED else FAILED
+        print(closing_line.of_failed_run(sync_day, why, failed), file=sys.stderr)
+        return INTERRUPTED if why == failures.INTERRUPTED else FAILED
     if stage_only:
         with connect(database_url(Settings.from_env())) as connection:
-            print(run_outcome.staged(connection, sync_day, failed))
+            print(closing_line.of_staged_day(connection, sync_day, failed))
     return DONE
 
 

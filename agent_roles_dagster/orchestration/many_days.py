@@ -32,24 +32,20 @@ from agent_roles_dagster.landing.days import landed_days, landed_sentence, requi
 from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks, reports
-from agent_roles_dagster.orchestration.assets import (
-    apply_and_report,
-    landed_dump,
-    raw_roles,
-    read_day,
-    stage_and_report,
-    what_landed,
-)
+from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.check_results import passing_again
+from agent_roles_dagster.orchestration.failures import failure
+from agent_roles_dagster.orchestration.landing_metadata import what_landed
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
-from agent_roles_dagster.outcomes import Unreadable
+from agent_roles_dagster.orchestration.steps import apply_and_report, read_day, stage_and_report
+from agent_roles_dagster.outcomes import ChecksFailed, InvalidSyncDay, Unreadable
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
-from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
+from agent_roles_dagster.sync_days import day_number
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 Result = Event | dg.MaterializeResult[None] | dg.AssetCheckResult
@@ -464,11 +460,11 @@ class _Run:
                 self._context.log.warning(f"{day}: {checks.finding(each)}")
         if blocking := [each for each in failed if each.check_name in checks.BLOCKING]:
             names = ", ".join(each.check_name for each in blocking)
-            raise dg.Failure(
-                f"{day} is staged and not applied, since these checks failed: {names}. Materialise"
-                " the day again.",
-                {"outcome": "checks failed"},
-                allow_retries=False,
+            raise failure(
+                ChecksFailed(
+                    f"{day} is staged and not applied, since these checks failed: {names}."
+                    " Materialise the day again."
+                )
             )
 
 

@@ -12,8 +12,8 @@ import dagster as dg
 from dagster._core.execution.plan.objects import StepFailureData
 
 from agent_roles_dagster.orchestration import checks
+from agent_roles_dagster.orchestration.failures import is_interruption
 from agent_roles_dagster.orchestration.notices import sentence
-from agent_roles_dagster.orchestration.run_outcome import is_interruption
 
 
 class _Lines(logging.Handler):
