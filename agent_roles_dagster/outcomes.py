@@ -73,6 +73,15 @@ class RangeOfDays(DayRefused):
     outcome = "refused"
 
 
+class InvalidLoad(DayRefused):
+    """The config of a run over many days asks for days that can't be loaded."""
+
+    outcome = "refused"
+    advice = (
+        "Nothing was changed in any table. Correct the run's config and run load_landed_days again."
+    )
+
+
 # Staging
 
 

@@ -19,6 +19,7 @@ OUTCOMES = {
     "InvalidSyncDay": "refused",
     "SameNumber": "refused",
     "RangeOfDays": "refused",
+    "InvalidLoad": "refused",
     "Pruned": "pruned",
     "LostRows": "failed",
     "Held": "held",

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.objects import StepFailureData
 
-from agent_roles_dagster.outcomes import FAILED, DayRefused
+from agent_roles_dagster.outcomes import FAILED, DayRefused, InvalidLoad
 
 INTERRUPTED = "interrupted"
 
@@ -35,6 +35,16 @@ def outcome_of_run(events: Iterable[dg.DagsterEvent]) -> str:
     if any(map(is_interruption, found)):
         return INTERRUPTED
     return next(filter(None, map(outcome_of, found)), FAILED)
+
+
+def never_began(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether a run of many days ended before any day, since its config can't be meant."""
+    for event in events:
+        data = event.event_specific_data
+        if isinstance(data, StepFailureData) and outcome_of(data) == InvalidLoad.outcome:
+            assert data.user_failure_data
+            return "loaded" not in data.user_failure_data.metadata
+    return False
 
 
 def is_interruption(data: StepFailureData) -> bool:

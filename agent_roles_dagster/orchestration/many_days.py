@@ -33,7 +33,6 @@ from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks, reports
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
-from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.check_results import passing_again
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.landing_metadata import what_landed
@@ -42,7 +41,7 @@ from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
 from agent_roles_dagster.orchestration.steps import apply_and_report, read_day, stage_and_report
-from agent_roles_dagster.outcomes import ChecksFailed, InvalidSyncDay, Unreadable
+from agent_roles_dagster.outcomes import ChecksFailed, InvalidLoad, InvalidSyncDay, Unreadable
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
 from agent_roles_dagster.sync_days import day_number
@@ -302,12 +301,7 @@ def _chosen(config: LoadConfig, landing: str) -> list[str]:
             if not reason.strip():
                 raise InvalidSyncDay(f"accept_removals gives no reason for {day}")
     except InvalidSyncDay as error:
-        raise dg.Failure(
-            f"{error}. Nothing was changed in any table. Correct the run's config and run {LOAD}"
-            " again.",
-            {"outcome": "refused"},
-            allow_retries=False,
-        ) from None
+        raise failure(InvalidLoad(str(error))) from None
     return chosen
 
 
