@@ -8,10 +8,11 @@ https://docs.dagster.io/guides/build/ops
 
 import math
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -23,6 +24,8 @@ from dagster._core.definitions.data_version import (
     DATA_VERSION_TAG,
 )
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
@@ -50,8 +53,7 @@ Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 Result = Event | dg.MaterializeResult[None] | dg.AssetCheckResult
 _PROGRESS_EVERY = 10.0
 _NAMED = 5
-# What a day that is done sooner logs of itself is for debugging: a year of them would be read by
-# nobody.
+# A day that is done sooner logs nothing of its own: nobody would read a year of them.
 _QUICK = 2.0
 _STAGED = """
     SELECT
@@ -113,8 +115,8 @@ class _SparingLog:
     since: float = field(default_factory=time.monotonic)
 
     def info(self, text: str, **more: Any) -> None:
-        is_quick = time.monotonic() - self.since < _QUICK
-        (self.log.debug if is_quick else self.log.info)(text, **more)
+        if time.monotonic() - self.since >= _QUICK:
+            self.log.info(text, **more)
 
     def warning(self, text: str, **more: Any) -> None:
         self.log.warning(text, **more)
@@ -248,6 +250,7 @@ def load_days(
     try:
         with ExitStack() as opened:
             opened.enter_context(connections_kept())
+            opened.enter_context(_event_log_open(context))
             engine = cache(lambda: opened.enter_context(started(pyspark, settings)))
             for day in to_load:
                 # Not for longer: each day finds out anew whether the tables are this version's.
@@ -333,6 +336,23 @@ def _is_reported(instance: dg.DagsterInstance, day: str) -> bool:
         [key], PartitionKeyFilter(key=day)
     )
     return key in found and found[key].evaluation is not None
+
+
+@contextmanager
+def _event_log_open(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Keep Dagster's event log open, where that is in SQLite.
+
+    Dagster opens it anew for each event. The last connection that closes writes the whole log back,
+    which takes more than half of the time of a small day.
+    """
+    storage: Any = context.instance.event_log_storage
+    shards = [INDEX_SHARD_NAME, context.run_id]
+    with ExitStack() as opened:
+        for shard in shards if isinstance(storage, SqliteEventLogStorage) else ():
+            kept = sqlite3.connect(storage.path_for_shard(shard))
+            opened.enter_context(closing(kept))
+            kept.execute("SELECT count(*) FROM sqlite_master").fetchall()  # it opens the file then
+        yield
 
 
 class _Run:
