@@ -17,9 +17,9 @@ from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.many_days import load_days
 from agent_roles_dagster.orchestration.partitions import sync_day_partitions
-from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.reports import Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.orchestration.stale_reports import refresh
 from agent_roles_dagster.outcomes import NotTakenBack
 from agent_roles_dagster.postgres.connection import connect
 
@@ -86,7 +86,7 @@ def _take_back(
         except NotTakenBack as error:
             raise failure(error) from None
         context.log.info(f"{day}: taken back, as if it had never been staged")
-        yield from owed(context, connection, day, own=[], since=f"{day} was taken back")
+        yield from refresh(context, connection, day, own=[], since=f"{day} was taken back")
 
 
 @dg.job(

@@ -13,18 +13,16 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import notices as notices_module
-from agent_roles_dagster.orchestration import retries, sensors
+from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
-from agent_roles_dagster.orchestration.notices import (
-    NotDelivered,
-    gathered,
-    overdue,
-    post,
-    what_went_wrong,
-)
+from agent_roles_dagster.orchestration.notices import news
+from agent_roles_dagster.orchestration.notices import webhook as webhook_module
+from agent_roles_dagster.orchestration.notices.compose import gathered, overdue
+from agent_roles_dagster.orchestration.notices.sentences import what_went_wrong
+from agent_roles_dagster.orchestration.notices.webhook import NotDelivered, post
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.sensors import notices
+from agent_roles_dagster.orchestration.sensors import notices as sensor
+from agent_roles_dagster.orchestration.sensors.notices import notices
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline
 from tests.webhooks import Webhook, silent_server, webhook
@@ -365,13 +363,13 @@ def test_a_webhook_that_sends_elsewhere_has_not_taken_the_notice(hook: Webhook) 
 
 
 def test_a_webhook_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices_module, "_PATIENCE", notices_module._PATIENCE / 50)
+    monkeypatch.setattr(webhook_module, "_PATIENCE", webhook_module._PATIENCE / 50)
     with silent_server() as url, pytest.raises(NotDelivered, match=r"reached \(TimeoutError\)"):
         post(url, "text")
 
 
 def test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it() -> None:
-    assert sensors._SECONDS + notices_module._PATIENCE < 60
+    assert sensor._SECONDS + webhook_module._PATIENCE < 60
 
 
 def test_a_long_notice_is_cut_to_what_chat_services_take(hook: Webhook) -> None:
@@ -387,7 +385,7 @@ def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
         pipeline.run(day, select="raw_roles")
     # A clock by which each notice takes twenty seconds.
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
-    monkeypatch.setattr(sensors, "time", clock)
+    monkeypatch.setattr(sensor, "time", clock)
     assert [ticks.tick(), ticks.tick()] == ["2 told.", "1 told."]
     assert [text[6:10] for text in hook.texts] == ["day1", "day2", "day3"]
 
@@ -507,7 +505,7 @@ def test_what_was_told_is_not_told_again_whatever_happens_next(
     def fail(*_: object) -> None:
         raise RuntimeError("top-secret")
 
-    monkeypatch.setattr(sensors, "overdue", fail)
+    monkeypatch.setattr(news, "overdue", fail)
     pipeline.write("day1", {"roles.json": ""})
     pipeline.run("day1", select="raw_roles")
     assert ticks.tick() == "1 told. RuntimeError"

@@ -31,9 +31,9 @@ from dagster._core.scheduler.instigation import (
 from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import sensors
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.sensors import landed_sync_days
+from agent_roles_dagster.orchestration.sensors import landed_days as sensor
+from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days
 from tests.conftest import Pipeline
 
 RECORDS = [{"id": 10, "agents": [1, 2]}]
@@ -134,7 +134,7 @@ def test_of_a_day_that_landed_it_is_shown_what_landed(
         watch.write("day1", "_manifest.json", json.dumps(files), seconds_ago=0)
     else:
         later = time.time() + 4000
-        monkeypatch.setattr(sensors.time, "time", lambda: later)
+        monkeypatch.setattr(sensor.time, "time", lambda: later)
     assert watch.notices() == ["day1"]
     key = dg.AssetKey("landed_dump")
     [record] = watch.instance.fetch_materializations(key, limit=1).records
@@ -293,7 +293,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
         watch.land(day, [1])
     # A clock by which each look takes fifteen seconds.
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 15).__next__)
-    monkeypatch.setattr(sensors, "time", clock)
+    monkeypatch.setattr(sensor, "time", clock)
     assert watch.notices() == ["day1", "day2"]
     assert watch.said == "day1, day2 landed; the others at the next tick"
     # Of those that are there already, one is looked into each time.
@@ -304,7 +304,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
 def test_the_old_days_are_looked_into_in_turn(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "_MANY", 90)
+    monkeypatch.setattr(sensor, "_MANY", 90)
     days = [f"day{number}" for number in range(1, 91)]
     for day in days:
         watch.land(day, [1])
@@ -456,7 +456,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     # It was killed, and could not say so.
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensors, "time", late)
+        patch.setattr(sensor, "time", late)
         assert watch.notices() == ["day1"]
         assert days_of(watch.requests[0]) == [f"day{number}" for number in range(2, 14)]
 

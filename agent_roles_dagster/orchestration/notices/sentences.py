@@ -5,20 +5,13 @@ ends with the next step. A text of our own is passed on; of any other error only
 text may quote a record.
 """
 
-import json
-import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
-from http.client import HTTPException
 
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster_shared.error import SerializableErrorInfo
 
-from agent_roles_dagster.display import in_chat
 from agent_roles_dagster.engines.errors import JavaNotFound, SailError
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.failures import outcome_of
@@ -26,10 +19,6 @@ from agent_roles_dagster.outcomes import DayRefused
 from agent_roles_dagster.postgres.connection import NotReachable, Refused
 from agent_roles_dagster.settings import InvalidSetting
 
-_MOST = 3000
-# Days that a notice names of those with the same trouble.
-_NAMED = 40
-_PATIENCE = 10
 # The kinds of events that `what_went_wrong` reads.
 READ = {
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -86,10 +75,6 @@ _OF_POSTGRES = {
     ),
 }
 _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
-
-
-class NotDelivered(Exception):
-    """The webhook did not take a notice. Its text does not name the webhook, which is a secret."""
 
 
 def what_went_wrong(sync_day: str, events: Iterable[dg.DagsterEvent]) -> list[str]:
@@ -154,73 +139,3 @@ def _cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
     while error.cause and not error.message.startswith((*_OURS, _OF_CHECKS)):
         error = error.cause
     return error
-
-
-def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
-    """What to say when no other day has landed for `waited`; None within the limit, 0 for none."""
-    if not fresh_hours or waited <= timedelta(hours=fresh_hours):
-        return None
-    hours = waited.total_seconds() / 3600
-    than = f"; the newest is {newest}" if newest else ""
-    return (
-        f"{WARNING} No new day has landed for {hours:,.0f} hours{than}. The limit,"
-        f" AGENT_ROLES_FRESH_HOURS, is {fresh_hours:g}. The tables are as the newest day left them."
-        " See whether the source still writes its dumps, and whether the sensor landed_sync_days"
-        " is on and does not fail."
-    )
-
-
-def gathered(lines: Iterable[str]) -> str:
-    """The lines of many days' runs in one notice: those that differ only in the day are one."""
-    alike: dict[tuple[str, str], list[str]] = {}
-    for line in lines:
-        severity, _, rest = line.partition(" ")
-        day, _, text = rest.partition(": ")
-        days = alike.setdefault((severity, re.sub(rf"\b{re.escape(day)}\b", "<day>", text)), [])
-        if day not in days:
-            days.append(day)
-    told = []
-    for (severity, text), days in sorted(alike.items(), key=lambda each: each[0][0]):
-        exact = text.replace("<day>", days[0]) if len(days) == 1 else text
-        more = f" and {len(days) - _NAMED:,} more" if len(days) > _NAMED else ""
-        told.append(f"{severity} {', '.join(days[:_NAMED])}{more}: {exact}")
-    number = len({day for days in alike.values() for day in days})
-    told = [f"{number:,} days need a look.", *told] if number > 1 else told
-    shown = list(told)
-    while len(shown) > 2 and len("\n".join(shown)) > _MOST - 500:
-        shown.pop()
-    ending = [f"and {len(told) - len(shown):,} sentences more."] if len(told) > len(shown) else []
-    return "\n".join([*shown, *ending])
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would go on as a GET, without the notice."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def post(url: str, text: str, link: str | None = None) -> None:
-    """Post a notice to a webhook, as the JSON that chat services take: {"text": ...}.
-
-    Args:
-        link: an address of our own, which follows the text as it is.
-
-    Raises:
-        NotDelivered: it can't be reached, or answers with an error.
-    """
-    # Cut where no escape is cut through.
-    shown = re.sub(r"&[^;]*\Z", "", in_chat(text)[:_MOST])
-    body = json.dumps({"text": f"{shown}\n{link}" if link else shown}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE):
-            return
-    except urllib.error.HTTPError as error:
-        reason = f"it answered {error.code}"
-    except (OSError, ValueError, HTTPException) as error:
-        reason = f"it can't be reached ({type(getattr(error, 'reason', error)).__name__})"
-    # Without the original, whose text and traceback may name the address.
-    raise NotDelivered(
-        f"AGENT_ROLES_WEBHOOK_URL did not take a notice: {reason}. It is tried again."
-    ) from None

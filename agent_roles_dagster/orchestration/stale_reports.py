@@ -14,14 +14,9 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from agent_roles_dagster.orchestration import checks, reports
 from agent_roles_dagster.orchestration.best_effort import best_effort
-from agent_roles_dagster.orchestration.check_results import (
-    judged,
-    left_planned,
-    newest_result,
-    that_differ,
-    told,
-)
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
+from agent_roles_dagster.orchestration.checks.history import newest_result, that_differ, told
+from agent_roles_dagster.orchestration.checks.unreached import judged, left_planned
 from agent_roles_dagster.orchestration.reports import Context, Event
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.sync_days import day_number, is_sync_day
@@ -31,7 +26,7 @@ _RAW = dg.AssetKey("raw_roles")
 _MOST = 100
 
 
-def owed(
+def refresh(
     context: Context,
     connection: Connection,
     day: str,

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from agent_roles_dagster.orchestration import checks, closing_line
-from agent_roles_dagster.orchestration.check_results import passing_again, unreached, with_unreached
 from agent_roles_dagster.orchestration.checks import MAPPING
+from agent_roles_dagster.orchestration.checks.history import passing_again
+from agent_roles_dagster.orchestration.checks.unreached import unreached, with_unreached
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
 from agent_roles_dagster.postgres.connection import connect

@@ -1,0 +1,157 @@
+"""The sensor that registers and reports each sync day as it lands."""
+
+import hashlib
+import time
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from agent_roles_dagster.landing.arrival import days_to_look_at, look_at
+from agent_roles_dagster.landing.days import landed_days, landed_sentence
+from agent_roles_dagster.landing.files import shown
+from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
+from agent_roles_dagster.orchestration.automation import LOAD, LOOK_EVERY, automation_is_on
+from agent_roles_dagster.orchestration.jobs import load_landed_days
+from agent_roles_dagster.orchestration.landing_metadata import what_landed
+from agent_roles_dagster.orchestration.many_days import run_config
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.sync_days import day_number
+
+_SECONDS = 30
+# One run loads this many days that were never run. Fewer days, and each day that lands later, are
+# a run each.
+_MANY = 10
+# Seconds of silence after which a run counts as dead.
+_SILENT = 3600
+
+
+@dg.sensor(
+    job=load_landed_days,
+    description="Registers each sync day once its dump is complete, and reports it as landed;"
+    " again whenever it lands with other content. Many days that were never run it has loaded by"
+    f" one run of {LOAD} instead, if automation is on.",
+    minimum_interval_seconds=LOOK_EVERY,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Compares the landing folder with what was reported before, in the days' order."""
+    settings = Settings.from_env()
+    days = landed_days(settings.landing)
+    registered = _without_those_gone(context.instance, days)
+    now = time.time()
+    chosen, in_turn = days_to_look_at(days, registered, context.cursor, int(now) // LOOK_EVERY)
+    reported_once = context.instance.get_materialized_partitions(landed_dump.key)
+    unreported = [day for day in days if day not in reported_once]
+    ran = context.instance.get_materialized_partitions(raw_roles.key) if unreported else ()
+    never_run = [day for day in unreported if day not in ran]
+    is_many = len(never_run) > _MANY
+    is_loading = _is_loading(context.instance)
+    may_load = is_many and not is_loading and automation_is_on(context.instance, settings)
+    if may_load:
+        chosen += [day for day in never_run if day not in chosen]
+    reported = context.instance.event_log_storage.get_latest_tags_by_partition(
+        landed_dump.key,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        [DATA_VERSION_TAG],
+        asset_partitions=chosen,
+    )
+    until = time.monotonic() + _SECONDS
+    last = context.cursor
+    landed, landing, odd = {}, [], []
+    about: dict[str, dict[str, Any]] = {}
+    for day in chosen:
+        if time.monotonic() > until:
+            odd.append("the others at the next tick")  # Dagster ends one that takes a minute.
+            break
+        last = day if day in in_turn else last
+        # One that is not registered, or not any more, is new, whatever was reported once.
+        known = reported.get(day, {}).get(DATA_VERSION_TAG) if day in registered else None
+        try:
+            arrival = look_at(settings.landing, day, known, now)
+        except Exception as error:  # The other days are not to wait for this one.
+            odd.append(f"{day} can't be looked into ({type(error).__name__})")
+            continue
+        if arrival:
+            if arrival.is_complete(now, settings.settle_seconds):
+                landed[day] = arrival.fingerprint
+                about[day] = what_landed(day, arrival, settings)
+            else:
+                landing.append(day)
+    # At once, not by the result: Dagster would report the days before it registers them.
+    context.instance.add_dynamic_partitions(SYNC_DAY, sorted(landed, key=day_number))
+    # As landings, each would be a run of its own, in no set order.
+    waiting = unreported if is_loading else never_run if is_many else []
+    new = [day for day in waiting if day in landed]
+    to_load = {day: landed[day] for day in new} if may_load else {}
+    # In an instance without an event, the automation can't tell which run an event is of.
+    first = [dg.AssetObservation(landed_dump.key, description=f"{len(to_load):,} days landed")]
+    if not to_load or context.instance.event_log_storage.get_maximum_record_id():
+        first = []
+    requests = [_to_load(to_load)] if to_load and not first else []
+    landed = {day: seen for day, seen in landed.items() if day not in new}
+    nothing = f"Nothing new under {shown(settings.landing)}"
+    if not days:  # Perhaps there can be none.
+        nothing = landed_sentence(settings.landing)
+    said = [f"{', '.join(landed)} landed"] if landed else []
+    if waiting:
+        end = "its run is over" if is_loading else "it has loaded them"
+        said.append(f"{len(waiting):,} days are {LOAD}'s: they are not run singly until {end}")
+    said += [f"{', '.join(landing)} still landing"] if landing else []
+    said += odd
+    told = "; ".join(said) or nothing
+    return dg.SensorResult(
+        # Dagster takes no reason to skip beside a request.
+        run_requests=requests or None,
+        skip_reason=None if requests else told,
+        asset_events=[
+            *first,
+            *(
+                dg.AssetMaterialization(
+                    landed_dump.key,
+                    partition=day,
+                    metadata=about[day],
+                    tags={DATA_VERSION_TAG: seen},
+                )
+                for day, seen in sorted(landed.items(), key=lambda each: day_number(each[0]))
+            ),
+        ],
+        cursor=last,
+    )
+
+
+def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[str]:
+    """The registered days, less those whose folders are gone, if they were never run."""
+    registered = set(instance.get_dynamic_partitions(SYNC_DAY))
+    # If there is none at all, it is rather the landing folder that is not there just now.
+    gone = registered.difference(days) if days else set()
+    if gone:
+        gone -= instance.get_materialized_partitions(raw_roles.key)
+    for day in gone:
+        instance.delete_dynamic_partition(SYNC_DAY, day)
+    return registered - gone
+
+
+def _is_loading(instance: dg.DagsterInstance) -> bool:
+    """Whether a run that loads many days is under way, or waits to be."""
+    unfinished = dg.RunsFilter(job_name=LOAD, statuses=NOT_FINISHED_STATUSES)
+    return any(
+        run.status != dg.DagsterRunStatus.STARTED
+        # A command that was killed could not say so: Dagster has it as running for ever.
+        or time.time()
+        - instance.get_records_for_run(run.run_id, limit=1, ascending=False).records[0].timestamp
+        < _SILENT
+        for run in instance.get_runs(unfinished)
+    )
+
+
+def _to_load(landed: dict[str, str]) -> dg.RunRequest:
+    """One run for all of these; not again before one of them has other content."""
+    lines = "".join(f"{day} {seen}\n" for day, seen in landed.items())
+    return dg.RunRequest(
+        run_key=hashlib.sha256(lines.encode()).hexdigest()[:32],
+        # One that is refused is told; it is not to keep all later ones waiting.
+        run_config=run_config(days=landed, on_refused="skip"),
+    )
