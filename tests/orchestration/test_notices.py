@@ -128,9 +128,9 @@ def test_a_check_that_fails_without_failing_the_run_is_told(
     ticks.tick()
     assert hook.texts == [
         "ERROR day1: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What"
-        " it expects: No row was refused. A warning if some were, an error above 20%. Found:"
-        " invalid rows: 3. The valid rows went on. Look at the refused ones on the page of"
-        " agent_role_pipeline_errors, and have them corrected where they come from."
+        " it expects: No raw row is invalid. A warning if some are, an error above 20%. Found:"
+        " invalid rows: 3. The valid rows are staged. Look at the invalid ones on the page of"
+        " agent_role_pipeline_errors, and have them corrected at their source."
         f"\nRun {pipeline.results[-1].run_id}"
     ]
     assert hook.texts[0] in capfd.readouterr().err, "and in the log"
@@ -173,8 +173,8 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
     other, away, invalid, refused = hook.texts
     failed = "ERROR day1: agent_role_mapping failed: "
     assert other.splitlines()[0] == (
-        f"{failed}UndefinedTable, of which the run's log has more. No table has half of the day."
-        " Materialise the day again once its cause is gone."
+        f"{failed}UndefinedTable. The run's log says more. No table has half of the day."
+        " Materialise the day again once the cause is gone."
     )
     assert away.startswith(f"{failed}connection failed: ")
     assert "Nothing was changed. AGENT_ROLES_DATABASE_URL says which" in away
@@ -204,7 +204,7 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
         ),
         (
             "42501",
-            "PostgreSQL does not allow what the run needs; the run's log says of which table."
+            "PostgreSQL does not allow what the run needs; the run's log names the table."
             " Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the tables'"
             " owner, as after every update, and materialise the day again.",
         ),
@@ -290,9 +290,10 @@ def test_a_warning_that_lasts_is_told_again_only_when_it_changes(
     a_warning = "the check no_invalid_rows of agent_role_pipeline_errors failed (warning)."
     assert warned(hook) == [f"WARNING {day}: {a_warning}" for day in ("day1", "day3", "day6")]
     assert hook.texts[0] == (
-        f"WARNING day1: {a_warning} What it expects: No row was refused. A warning if some were, an"
-        " error above 20%. Found: invalid rows: 1. The valid rows went on. Look at the refused ones"
-        " on the page of agent_role_pipeline_errors, and have them corrected where they come from."
+        f"WARNING day1: {a_warning} What it expects: No raw row is invalid. A warning if some are,"
+        " an error above 20%. Found: invalid rows: 1. The valid rows are staged. Look at the"
+        " invalid ones on the page of agent_role_pipeline_errors, and have them corrected at their"
+        " source."
         f"\nRun {pipeline.results[0].run_id}"
     )
 

@@ -291,8 +291,8 @@ def test_a_day_that_was_taken_back_with_psql_shows_that_after_the_next_run(
         assert two_days.run("day2").success
         for asset in ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"):
             assert newest_metadata(two_days, asset, "day4") == {
-                "summary": "**day4** is not staged any more: it was taken back, or the tables are"
-                " others.",
+                "summary": "**day4** is not staged any more: it was taken back, or this is another"
+                " database.",
                 "dagster/partition_row_count": 0,
             }
         assert statuses(two_days, "day4").keys() == {"SUCCEEDED"}

@@ -446,7 +446,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     watch.land("day13", [1])
     assert watch.notices() == []
     assert watch.requests == []
-    assert "days are load_landed_days's" in watch.said
+    assert "days wait for load_landed_days" in watch.said
     # As it has read a day, and stages it.
     watch.instance.report_dagster_event(_event(run, dg.DagsterEventType.RUN_START), run.run_id)
     read = dg.AssetMaterialization("raw_roles", partition="day1")
@@ -481,7 +481,7 @@ def test_where_automation_is_off_many_days_wait_for_somebody_to_load_them(
     assert watch.notices() == []
     assert watch.requests == []
     assert watch.said == (
-        "12 days are load_landed_days's: they are not run singly until it has loaded them"
+        "12 days wait for load_landed_days: they are not run singly until it has loaded them"
     )
     assert watch.registered() == days
     assert watch.launches() == {}

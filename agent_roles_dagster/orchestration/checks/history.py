@@ -13,16 +13,16 @@ from agent_roles_dagster.orchestration.reports import Context, evaluation
 
 _E = TypeVar("_E")
 
-# Executions of a check for a day, one for each of its runs, among which its newest result is.
+# The newest result is looked for among this many executions of a check for a day.
 _LOOK_BACK = 20
 
 
 def passing_again(
     context: Context, results: Iterable[dg.AssetCheckResult]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """The results of the checks on the whole mapping for the other days for which they failed.
+    """Results for other days that still show a passing check on the whole mapping as failed.
 
-    The mapping is one table: where it is right, it is right for each day.
+    The mapping is one table, so the result is the same for each day.
     """
     own, failed = context.partition_key, AssetCheckExecutionRecordStatus.FAILED
     whole = [spec.key for spec in checks.OF_WHOLE_MAPPING]
@@ -36,7 +36,7 @@ def passing_again(
 def newest_statuses(
     context: Context, keys: Iterable[dg.AssetCheckKey]
 ) -> list[tuple[dg.AssetCheckKey, str, AssetCheckExecutionRecordStatus, str]]:
-    """Of each of the checks and each day: how the newest execution ended, and in which run."""
+    """For each check and each day: how its newest execution ended, and in which run."""
     storage = context.instance.event_log_storage
     return [
         (
@@ -50,10 +50,10 @@ def newest_statuses(
     ]
 
 
-def that_differ(
+def differing(
     context: Context, evaluations: Iterable[dg.AssetCheckEvaluation]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Those evaluations that say another thing than the newest of the check for the day."""
+    """The evaluations that differ from the newest result of the same check and day."""
     for now in evaluations:
         assert now.partition
         before = newest_result(context, now.asset_check_key, now.partition)
@@ -61,8 +61,8 @@ def that_differ(
             yield now
 
 
-def told(context: Context, events: Iterable[_E]) -> Iterator[_E]:
-    """The events, of which a check that fails as it did not before is in the log, too."""
+def log_new_failures(context: Context, events: Iterable[_E]) -> Iterator[_E]:
+    """Pass the events on, and log each check that did not fail like this before."""
     for event in events:
         if isinstance(event, dg.AssetCheckEvaluation) and not event.passed:
             before = newest_result(context, event.asset_check_key, event.partition or "")
@@ -72,14 +72,14 @@ def told(context: Context, events: Iterable[_E]) -> Iterator[_E]:
 
 
 def said(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
-    """What a check's result tells, whichever run it is of."""
+    """What a check's result says, without the run that gave it."""
     return evaluation.passed, evaluation.severity, evaluation.description, evaluation.metadata
 
 
 def newest_result(
     context: Context, key: dg.AssetCheckKey, day: str
 ) -> dg.AssetCheckEvaluation | None:
-    """The newest result of the check for the day, whatever was planned since."""
+    """The newest result of the check for the day. An execution that was only planned has none."""
     records = context.instance.event_log_storage.get_asset_check_execution_history(
         key, limit=_LOOK_BACK, partition_filter=PartitionKeyFilter(key=day)
     )

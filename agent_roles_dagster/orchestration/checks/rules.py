@@ -20,7 +20,7 @@ from agent_roles_dagster.staging.guard import unusual
 
 _SHOWN = 20
 
-# What mends a mapping that somebody else changed, before any staged day is applied again.
+# This mends a mapping that somebody else changed, once any staged day is applied again.
 _FOLLOW_ALL = (
     "INSERT INTO agent_role_pending SELECT agent_id, role_id FROM agent_role_changes"
     " UNION SELECT agent_id, role_id FROM agent_role_mapping"
@@ -153,7 +153,7 @@ def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
         "SELECT error_raw_rows FROM agent_role_sync_days WHERE sync_day = %s",
         (day,),
     )
-    # Errors beside no raw row that is known of are somebody else's: not a small share of anything.
+    # Invalid rows without any known raw row are somebody else's, so they count as all of them.
     share = errors / raw_rows if raw_rows else float(errors > 0)
     too_many = share > MAX_INVALID_SHARE
     return [
@@ -172,7 +172,7 @@ def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
 
 
 def of_mapping(connection: Connection) -> list[dg.AssetCheckResult]:
-    """What the checks on the whole of agent_role_mapping find, which is the same for any day."""
+    """What the checks on the whole of agent_role_mapping find. It is the same for each day."""
     facts = rows_of_file(connection, "checks/mapping")[0]
     found = {}
     if not facts["is_same"] or facts["inconsistent"]:

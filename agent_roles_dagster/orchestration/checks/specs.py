@@ -36,12 +36,12 @@ def _spec(asset: str, name: str, description: str, *, blocking: bool = False) ->
     )
 
 
-# Found by the steps that read and stage the day, not by one of its own.
+# The steps that read and stage the day give its result. It has no step of its own.
 MAY_BE_STAGED = _spec(
     "stg_agent_roles",
     "day_may_be_staged",
-    "The day is a snapshot, and what it would change is plausible. Where not, it is not staged, and"
-    " the result says why and what to do.",
+    "The dump is readable, and its changes are plausible. If not, the day is not staged, and the"
+    " result says why and what to do.",
 )
 
 ON_STAGED = (
@@ -65,33 +65,33 @@ ON_STAGED = (
     _spec(
         "stg_agent_roles",
         USUAL,
-        "The day does not newly assign far more pairs than the day before had, and where that"
-        " had few, not more than half of them are gone. A warning; a day is held beyond other"
-        " limits.",
+        "The day does not newly assign far more pairs than the previous day had. If that had few,"
+        " the day does not remove more than half of them. This only warns; the guard, which holds"
+        " days, has limits of its own.",
     ),
 )
-# A day for which one of these fails is not applied.
+# If one of these fails, the day is not applied.
 BLOCKING = {spec.name for spec in ON_STAGED if spec.blocking}
 ON_ERRORS = (
     _spec(
         "agent_role_pipeline_errors",
         "no_invalid_rows",
-        f"No row was refused. A warning if some were, an error above {MAX_INVALID_SHARE:.0%}.",
+        f"No raw row is invalid. A warning if some are, an error above {MAX_INVALID_SHARE:.0%}.",
     ),
 )
-# Of the whole mapping, so the same for any day.
+# These are about the whole mapping, so their results are the same for each day.
 OF_WHOLE_MAPPING = (
     _spec(
         "agent_role_mapping",
         "assigned_pairs_are_the_newest_days",
         "The pairs that the mapping says are assigned are exactly those of the newest staged"
-        " day. Where they are not, somebody else changed it; the result says how to mend that.",
+        " day. If not, somebody else changed the mapping; the result says how to mend it.",
     ),
     _spec(
         "agent_role_mapping",
         "times_fit_status",
-        "Every assignment has a beginning, and an end exactly if it is removed. Where not,"
-        " somebody else changed the mapping; the result says how to mend that.",
+        "Every assignment has a beginning. It has an end exactly if it is removed. If not, somebody"
+        " else changed the mapping; the result says how to mend it.",
     ),
 )
 ON_MAPPING = (
@@ -107,7 +107,7 @@ BY_STEP = ((MAY_BE_STAGED,), ON_STAGED, ON_ERRORS, ON_MAPPING)
 
 
 def finding(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> str:
-    """A sentence about a check that failed: what it expects, and what it found."""
+    """A sentence about a failed check: what it expects, and what it found."""
     assert result.asset_key
     assert result.check_name
     kind = "warning" if result.severity == dg.AssetCheckSeverity.WARN else "error"

@@ -13,7 +13,11 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.best_effort import best_effort
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
-from agent_roles_dagster.orchestration.checks.history import newest_result, newest_statuses, told
+from agent_roles_dagster.orchestration.checks.history import (
+    log_new_failures,
+    newest_result,
+    newest_statuses,
+)
 from agent_roles_dagster.orchestration.reports import Context, evaluation, found, may_be_staged
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.postgres.connection import connect
@@ -21,10 +25,10 @@ from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 
 
 def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
-    """A step that, where it fails for good, gives a result to each check that nobody reaches now.
+    """A step that gives a result to each check that its failure keeps from running.
 
     Args:
-        assets: those whose checks are not reached then.
+        assets: the assets whose checks do not run if the step fails.
     """
 
     def decorate(compute: Any) -> Any:
@@ -49,10 +53,9 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
 def unreached(
     context: Context, agent_roles: AgentRolesResource, assets: Collection[dg.AssetKey]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Results of those of the assets' checks that this run has planned, and is not going to reach.
+    """Results for the assets' checks that this run planned and will not reach.
 
-    Dagster shows a check that was planned in a run that fails as failed, unless it has a result.
-    They are what the tables say; where nobody can ask these, what was found last.
+    They come from the tables. If the tables can't be read, the newest results stand.
     """
     day = context.partition_key
     of_type = {
@@ -83,7 +86,7 @@ def unreached(
 def _results_now(
     context: Context, connection: Connection, day: str, keys: Collection[dg.AssetCheckKey]
 ) -> list[dg.AssetCheckEvaluation]:
-    """What these checks find for the day."""
+    """What these checks find for the day in the tables."""
     results = [
         result
         for asset in (STAGED, ERRORS, MAPPING)
@@ -96,7 +99,7 @@ def _results_now(
 
 
 def judged(context: Context, connection: Connection, day: str) -> dg.AssetCheckEvaluation:
-    """Whether the day may be staged. One that was refused stays so, until it is run again."""
+    """Whether the day may be staged. A refused day stays refused until it is run again."""
     before = newest_result(context, MAY_BE_STAGED.key, day)
     if before and not before.passed:
         return before
@@ -124,10 +127,10 @@ def _nothing_known(day: str, key: dg.AssetCheckKey, why: str) -> dg.AssetCheckEv
 def left_planned(
     context: Context, connection: Connection, day: str
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Results of the checks that a killed run has left as planned, which shows as failed."""
+    """Results for the checks that a killed run planned, which Dagster shows as failed."""
     left: dict[str, dict[str, set[dg.AssetCheckKey]]] = {}
     with best_effort(context, day, "checks that a killed run left may show as failed"):
-        # The last of each step's, as they are found in their order.
+        # A step gives the results of its checks in their order, so its last check stands for all.
         steps = {group[-1].key: [spec.key for spec in group] for group in checks.BY_STEP}
         for key, other, status, run_id in newest_statuses(context, steps):
             if status == AssetCheckExecutionRecordStatus.PLANNED and run_id != context.run_id:
@@ -135,4 +138,4 @@ def left_planned(
         runs = context.instance.get_runs(dg.RunsFilter(run_ids=list(left))) if left else []
         for run in runs:
             for other, keys in left[run.run_id].items() if run.is_finished else ():
-                yield from told(context, _results_now(context, connection, other, keys))
+                yield from log_new_failures(context, _results_now(context, connection, other, keys))

@@ -12,7 +12,7 @@ _NAMED = 40
 
 
 def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | None:
-    """What to say when no other day has landed for `waited`; None within the limit, 0 for none."""
+    """The alert that no new day has landed for `waited`; None within the limit. 0 disables it."""
     if not fresh_hours or waited <= timedelta(hours=fresh_hours):
         return None
     hours = waited.total_seconds() / 3600
@@ -26,7 +26,7 @@ def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | 
 
 
 def gathered(lines: Iterable[str]) -> str:
-    """The lines of many days' runs in one notice: those that differ only in the day are one."""
+    """One notice from the lines of many runs. Lines that differ only in the day become one."""
     alike: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         severity, _, rest = line.partition(" ")

@@ -28,9 +28,9 @@ _RUNS_AT_ONCE = 20
 def news(
     instance: dg.DagsterInstance, state: dict[str, Any], fresh_hours: float
 ) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
-    """Each notice, or None, its page, and what the state is to hold once it has been told."""
+    """Each notice or None, its page, and how the state changes once the notice is posted."""
     for kind in _ENDS:
-        if kind.value not in state:  # What happened before the first tick is old.
+        if kind.value not in state:  # Nothing that happened before the first tick is news.
             newest = instance.fetch_run_status_changes(kind, limit=1).records
             yield None, None, {kind.value: newest[0].storage_id if newest else 0}
         ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
@@ -45,22 +45,22 @@ def news(
             text = _of_run(instance, run) if run and not backfill else None
             yield text, f"runs/{record.run_id}", after
     for backfill in state.get("backfills", []):
-        # Its days are told of together, once it has ended.
+        # One notice tells of all its days, once it has ended.
         if (known_to := instance.get_backfill(backfill)) is None or (
             known_to.status in BULK_ACTION_TERMINAL_STATUSES
         ):
             left = [each for each in state["backfills"] if each != backfill]
             text = _of_backfill(instance, backfill)
             yield text, f"runs/b/{backfill}", {"backfills": left}
-    # Anybody may register a partition, under any name.
+    # A person may register a partition under any name.
     days = filter(is_sync_day, instance.get_dynamic_partitions(SYNC_DAY))
     known = sorted(days, key=day_number)
     last = known[-1] if known else None
-    # A state that does not say how many there were is of an earlier version.
+    # An earlier version left a state without the number of days.
     before = {"days": state.get("days", len(known) if "since" in state else -1)}
     before["newest"] = state.get("newest")
     if before != (now := {"days": len(known), "newest": last}):
-        # A day is new if it is one more, or the newest by its name. Others may have gone meanwhile.
+        # A day is new if there are more days than before, or if the newest has a higher number.
         is_new = len(known) > before["days"] or (
             last and before["newest"] and day_number(last) > day_number(before["newest"])
         )
@@ -76,7 +76,7 @@ def _of_run(instance: dg.DagsterInstance, run: RunRecord) -> str | None:
 
 
 def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
-    """What went wrong in its runs, in one notice."""
+    """What went wrong in the backfill's runs, in one notice."""
     runs = instance.get_run_records(
         dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill}, statuses=_ENDED), ascending=True
     )
@@ -85,7 +85,7 @@ def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
 
 
 def _news_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
-    """What went wrong in the run, other than in the day's run before it on the same dump."""
+    """What went wrong in the run, and not in the day's previous run on the same dump."""
     lines = _lines_of(instance, run)
     if lines and (before := _run_before(instance, run)):
         known = _lines_of(instance, before)
@@ -102,16 +102,16 @@ def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     ]
     lines = what_went_wrong(_day(run), events)
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
-        # Dagster starts it again; only if that was the last time, its death is news.
+        # Dagster starts it again. Its death is news only if that was the last time.
         lines = [line for line in lines if not line.endswith(DIED)]
     return lines
 
 
 def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEvent) -> bool:
-    """Whether it is a check's result that is no news.
+    """Whether the event is a check's result that is no news.
 
-    It is none for another day if it was the same before the run, nor is a warning that lasts: one
-    that says the same of the day before.
+    A result for another day is no news if it was the same before the run. A warning is no news if
+    the day before has the same one.
     """
     now = event.event_specific_data
     if not isinstance(now, dg.AssetCheckEvaluation) or now.passed:
@@ -152,7 +152,7 @@ def _lasts(instance: dg.DagsterInstance, now: dg.AssetCheckEvaluation) -> bool:
 
 
 def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:
-    """The day's run before this one, unless the day landed in between."""
+    """The day's previous run, unless the day landed in between."""
     runs = instance.get_run_records(
         dg.RunsFilter(
             tags={PARTITION_NAME_TAG: _day(run)},

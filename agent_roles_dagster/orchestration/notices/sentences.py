@@ -1,8 +1,8 @@
-"""What somebody is told without looking: what a run's events say went wrong, and how it is posted.
+"""What went wrong in a run, in sentences made from its events.
 
-A line begins with how bad it is and the day, says what happened and what that left unchanged, and
-ends with the next step. A text of our own is passed on; of any other error only its kind, as its
-text may quote a record.
+A line begins with the severity and the day. It says what happened and what was left unchanged, and
+ends with the next step. The texts of our own errors are passed on. Of any other error only the
+kind is told, since its text may quote a record.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ def _begin(error: type[Exception]) -> str:
     return f"{error.__module__}.{error.__qualname__}: "
 
 
-# The errors whose texts are made to be told.
+# The errors whose texts are for the user.
 _OURS = tuple(
     map(
         _begin,
@@ -45,14 +45,14 @@ DIED = (
     "the run's process is gone: it was killed, or its machine ran out of memory or went down. Each"
     " table is as before or as after. Materialise the day again."
 )
-# What a failed check leaves, and the next step, where its own description does not say that.
+# What a failed check leaves unchanged, and the next step, if the check itself does not say that.
 _APPLIED_NOT = (
     "The day is not applied to agent_role_mapping. Materialise the day again, which mends its rows."
 )
 _NEXT = {
     **dict.fromkeys(checks.BLOCKING, _APPLIED_NOT),
-    "no_invalid_rows": "The valid rows went on. Look at the refused ones on the page of"
-    " agent_role_pipeline_errors, and have them corrected where they come from.",
+    "no_invalid_rows": "The valid rows are staged. Look at the invalid ones on the page of"
+    " agent_role_pipeline_errors, and have them corrected at their source.",
     checks.SUSPECT: "The removals are published. If they are damage, land the whole dump again and"
     " materialise the day.",
     checks.USUAL: "The changes are published. If they are wrong, land the right dump and"
@@ -62,11 +62,11 @@ _NEXT = {
 }
 _AS_BEFORE = " Nothing was changed in any table. Mend that, and materialise the day again."
 _AGAIN = " No table has half of the day. Materialise the day again once"
-# Errors of PostgreSQL's that somebody can do something about, by psycopg's names for them.
+# PostgreSQL's errors that a person can do something about, by psycopg's names for them.
 _OF_POSTGRES = {
     "DiskFull": f"PostgreSQL has no space left on its disk.{_AGAIN} there is some.",
-    "InsufficientPrivilege": "PostgreSQL does not allow what the run needs; the run's log says of"
-    " which table. Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the"
+    "InsufficientPrivilege": "PostgreSQL does not allow what the run needs; the run's log names"
+    " the table. Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the"
     " tables' owner, as after every update, and materialise the day again.",
     "OutOfMemory": f"PostgreSQL has no memory left.{_AGAIN} it has.",
     **dict.fromkeys(
@@ -78,7 +78,7 @@ _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
 
 
 def what_went_wrong(sync_day: str, events: Iterable[dg.DagsterEvent]) -> list[str]:
-    """A line for each step and each check of a run that failed; none if all went well."""
+    """A line for each step and each check that failed in a run."""
     found = list(events)
     planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
     assets: dict[str | None, list[str]] = {}
@@ -97,7 +97,7 @@ def _lines(
 ) -> Iterator[str]:
     data = event.event_specific_data
     if isinstance(data, dg.AssetCheckEvaluation):
-        # The step that refuses a day has a line of its own.
+        # The step that refused the day has a line of its own.
         if data.passed or data.asset_check_key == checks.MAY_BE_STAGED.key:
             return
         severity = WARNING if data.severity == dg.AssetCheckSeverity.WARN else ERROR
@@ -114,14 +114,14 @@ def _failure(what: str, data: StepFailureData) -> Iterator[str]:
     kind = f" ({outcome})" if outcome else ""
     if said is None:
         name = (data.error and _cause(data.error).cls_name) or "no reason given"
-        said = f"{name}, of which the run's log has more.{_AGAIN} its cause is gone."
+        said = f"{name}. The run's log says more.{_AGAIN} the cause is gone."
     # The checks have lines of their own.
     if said:
         yield f"{what}{kind}: {said}"
 
 
 def sentence(data: StepFailureData) -> str | None:
-    """What is made to be told of a failure; empty if checks tell it, None if nothing is."""
+    """The failure in a sentence. It is empty if failed checks tell it, and None if nothing does."""
     if data.user_failure_data is not None:
         return data.user_failure_data.description
     if data.error is None:
@@ -135,7 +135,7 @@ def sentence(data: StepFailureData) -> str | None:
 
 
 def _cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
-    """The error of ours that is behind this one, or else the first of all."""
+    """Our own error that caused this one, or else the first cause."""
     while error.cause and not error.message.startswith((*_OURS, _OF_CHECKS)):
         error = error.cause
     return error

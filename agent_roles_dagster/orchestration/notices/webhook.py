@@ -14,7 +14,7 @@ _PATIENCE = 10
 
 
 class NotDelivered(Exception):
-    """The webhook did not take a notice. Its text does not name the webhook, which is a secret."""
+    """The webhook did not accept a notice. The text does not have its address, a secret."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -28,12 +28,12 @@ def post(url: str, text: str, link: str | None = None) -> None:
     """Post a notice to a webhook, as the JSON that chat services take: {"text": ...}.
 
     Args:
-        link: an address of our own, which follows the text as it is.
+        link: an address of our own. It follows the text as it is.
 
     Raises:
-        NotDelivered: it can't be reached, or answers with an error.
+        NotDelivered: the webhook can't be reached, or answers with an error.
     """
-    # Cut where no escape is cut through.
+    # No escape is cut in two.
     shown = re.sub(r"&[^;]*\Z", "", in_chat(text)[:MOST])
     body = json.dumps({"text": f"{shown}\n{link}" if link else shown}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -44,7 +44,7 @@ def post(url: str, text: str, link: str | None = None) -> None:
         reason = f"it answered {error.code}"
     except (OSError, ValueError, HTTPException) as error:
         reason = f"it can't be reached ({type(getattr(error, 'reason', error)).__name__})"
-    # Without the original, whose text and traceback may name the address.
+    # Not with its cause, whose text and traceback may name the address.
     raise NotDelivered(
         f"AGENT_ROLES_WEBHOOK_URL did not take a notice: {reason}. It is tried again."
     ) from None

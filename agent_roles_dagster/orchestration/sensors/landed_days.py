@@ -31,13 +31,13 @@ _SILENT = 3600
 @dg.sensor(
     job=load_landed_days,
     description="Registers each sync day once its dump is complete, and reports it as landed;"
-    " again whenever it lands with other content. Many days that were never run it has loaded by"
-    f" one run of {LOAD} instead, if automation is on.",
+    " again whenever it lands with other content. If automation is on and many days were never"
+    f" run, one run of {LOAD} loads them.",
     minimum_interval_seconds=LOOK_EVERY,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Compares the landing folder with what was reported before, in the days' order."""
+    """Compare the landing folder with what was reported before, in the days' order."""
     settings = Settings.from_env()
     days = landed_days(settings.landing)
     registered = _without_those_gone(context.instance, days)
@@ -64,14 +64,14 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     about: dict[str, dict[str, Any]] = {}
     for day in chosen:
         if time.monotonic() > until:
-            odd.append("the others at the next tick")  # Dagster ends one that takes a minute.
+            odd.append("the others at the next tick")  # Dagster ends a tick that takes a minute.
             break
         last = day if day in in_turn else last
-        # One that is not registered, or not any more, is new, whatever was reported once.
+        # A day that is not registered is new, even if it was reported before.
         known = reported.get(day, {}).get(DATA_VERSION_TAG) if day in registered else None
         try:
             arrival = look_at(settings.landing, day, known, now)
-        except Exception as error:  # The other days are not to wait for this one.
+        except Exception as error:  # The other days do not wait for this one.
             odd.append(f"{day} can't be looked into ({type(error).__name__})")
             continue
         if arrival:
@@ -80,30 +80,30 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
                 about[day] = what_landed(day, arrival, settings)
             else:
                 landing.append(day)
-    # At once, not by the result: Dagster would report the days before it registers them.
+    # Not by the sensor's result: Dagster would report the days before it registers them.
     context.instance.add_dynamic_partitions(SYNC_DAY, sorted(landed, key=day_number))
-    # As landings, each would be a run of its own, in no set order.
+    # Each day that is reported as landed would be a run of its own, in no set order.
     waiting = unreported if is_loading else never_run if is_many else []
     new = [day for day in waiting if day in landed]
     to_load = {day: landed[day] for day in new} if may_load else {}
-    # In an instance without an event, the automation can't tell which run an event is of.
+    # If the instance has no event yet, the automation can't tell to which run an event belongs.
     first = [dg.AssetObservation(landed_dump.key, description=f"{len(to_load):,} days landed")]
     if not to_load or context.instance.event_log_storage.get_maximum_record_id():
         first = []
     requests = [_to_load(to_load)] if to_load and not first else []
     landed = {day: seen for day, seen in landed.items() if day not in new}
     nothing = f"Nothing new under {shown(settings.landing)}"
-    if not days:  # Perhaps there can be none.
+    if not days:  # Perhaps the landing folder is not there.
         nothing = landed_sentence(settings.landing)
     said = [f"{', '.join(landed)} landed"] if landed else []
     if waiting:
         end = "its run is over" if is_loading else "it has loaded them"
-        said.append(f"{len(waiting):,} days are {LOAD}'s: they are not run singly until {end}")
+        said.append(f"{len(waiting):,} days wait for {LOAD}: they are not run singly until {end}")
     said += [f"{', '.join(landing)} still landing"] if landing else []
     said += odd
     told = "; ".join(said) or nothing
     return dg.SensorResult(
-        # Dagster takes no reason to skip beside a request.
+        # Dagster accepts no skip reason together with a request.
         run_requests=requests or None,
         skip_reason=None if requests else told,
         asset_events=[
@@ -123,9 +123,9 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 
 def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[str]:
-    """The registered days, less those whose folders are gone, if they were never run."""
+    """The registered days. A day whose folder is gone is deregistered, if it was never run."""
     registered = set(instance.get_dynamic_partitions(SYNC_DAY))
-    # If there is none at all, it is rather the landing folder that is not there just now.
+    # If no folder is there at all, the landing folder itself may be unavailable.
     gone = registered.difference(days) if days else set()
     if gone:
         gone -= instance.get_materialized_partitions(raw_roles.key)
@@ -135,11 +135,11 @@ def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[st
 
 
 def _is_loading(instance: dg.DagsterInstance) -> bool:
-    """Whether a run that loads many days is under way, or waits to be."""
+    """Whether a run that loads many days has started or is queued."""
     unfinished = dg.RunsFilter(job_name=LOAD, statuses=NOT_FINISHED_STATUSES)
     return any(
         run.status != dg.DagsterRunStatus.STARTED
-        # A command that was killed could not say so: Dagster has it as running for ever.
+        # A killed command could not report its end, so Dagster would count it as running for ever.
         or time.time()
         - instance.get_records_for_run(run.run_id, limit=1, ascending=False).records[0].timestamp
         < _SILENT
@@ -148,10 +148,10 @@ def _is_loading(instance: dg.DagsterInstance) -> bool:
 
 
 def _to_load(landed: dict[str, str]) -> dg.RunRequest:
-    """One run for all of these; not again before one of them has other content."""
+    """One run for all these days. It is not requested again before one of them changes."""
     lines = "".join(f"{day} {seen}\n" for day, seen in landed.items())
     return dg.RunRequest(
         run_key=hashlib.sha256(lines.encode()).hexdigest()[:32],
-        # One that is refused is told; it is not to keep all later ones waiting.
+        # A refused day must not keep all later days waiting.
         run_config=run_config(days=landed, on_refused="skip"),
     )

@@ -15,21 +15,21 @@ _SECONDS = 30
 
 
 @dg.sensor(
-    description="Tells of failed runs, failed checks and a day that is overdue: in its log, and to"
-    " the webhook if one is set. Each once, unless the day landed again in between.",
+    description="Tells of failed runs, failed checks and an overdue day: in its log, and to the"
+    " webhook if one is set. It tells each only once, unless the day landed again in between.",
     minimum_interval_seconds=LOOK_EVERY,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Tells what is new since the last tick; what the webhook does not take, it keeps for the next.
+    """Tell what is new since the last tick. The next tick repeats what the webhook did not accept.
 
     Raises:
-        NotDelivered: the webhook takes none.
-        Exception: whatever else kept it from telling anything.
+        NotDelivered: the webhook accepted no notice.
+        Exception: any other error before the first notice.
     """
     settings = Settings.from_env()
-    # The last event told of each kind; how many days there are, the newest, since when, and whether
-    # that was told.
+    # The last event of each kind; the number of days, the newest day, since when it is known, and
+    # whether it was reported as overdue.
     state: dict[str, Any] = json.loads(context.cursor or "{}")
     told = 0
     said = ""
@@ -43,11 +43,11 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
                 told += 1
             state.update(after)
             if time.monotonic() > until:
-                break  # The rest at the next tick: Dagster ends one that takes a minute.
+                break  # The next tick goes on. Dagster ends a tick that takes a minute.
     except Exception as error:
         if not told:
             raise
-        # What was told is kept; the next tick fails if this lasts.
+        # The cursor keeps what was told. The next tick fails if the error lasts.
         said = f" {error if isinstance(error, NotDelivered) else type(error).__name__}"
     return dg.SensorResult(
         skip_reason=f"{told} told.{said}" if told else "Nothing to tell",
