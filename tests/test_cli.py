@@ -499,9 +499,19 @@ def test_a_reader_that_leaves_does_not_end_the_run(pipeline: Pipeline) -> None:
     assert pipeline.rows("SELECT count(*) FROM agent_role_mapping") == [(1,)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+OF_LOAD = "ERROR Loaded 0 of 1 days.\nNot reached: 1 days: day1.\nload: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number", "said"),
+    [
+        (["run", "day1"], signal.SIGINT, "day1: interrupted\n"),
+        (["run", "day1"], signal.SIGTERM, "day1: interrupted\n"),
+        (["load"], signal.SIGINT, OF_LOAD),
+    ],
+)
 def test_a_signal_ends_it_and_nothing_is_published(
-    pipeline: Pipeline, number: signal.Signals
+    pipeline: Pipeline, arguments: list[str], number: signal.Signals, said: str
 ) -> None:
     write(pipeline, "day1", [1])
     assert run("day1")[0] == 0
@@ -510,7 +520,7 @@ def test_a_signal_ends_it_and_nothing_is_published(
     waits = threading.Event()
     with psycopg.connect(pipeline.database) as holder:
         holder.execute("LOCK TABLE agent_role_changes IN ACCESS EXCLUSIVE MODE")
-        process = start({}, "run", "day1")
+        process = start({}, *arguments)
         with killed_at_the_end(process):  # type: ignore[arg-type]
             while not pipeline.rows("SELECT pid FROM pg_locks WHERE NOT granted"):
                 assert process.poll() is None
@@ -520,5 +530,5 @@ def test_a_signal_ends_it_and_nothing_is_published(
                 process.wait(30)
             assert process.returncode == 130
             assert process.stderr is not None
-            assert process.stderr.read() == "day1: interrupted\n"
+            assert process.stderr.read() == said
     assert tables(pipeline.database) == before
