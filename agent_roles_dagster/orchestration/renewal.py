@@ -39,6 +39,7 @@ def owed(
     own: Collection[dg.AssetKey],
     assets: Collection[dg.AssetKey] = (STAGED, ERRORS, MAPPING),
     since: str | None = None,
+    is_bounded: bool = True,
 ) -> Iterator[Event]:
     """What is to be reported anew, since the tables say something else than was last reported.
 
@@ -49,6 +50,7 @@ def owed(
         own: the assets for which the run reports this day itself.
         assets: the assets to report: not the mapping by a run that is going to apply the day.
         since: what has happened, if it is another thing than that the day was run.
+        is_bounded: whether to leave reports beyond a number to later runs.
     """
     todo: list[_Todo] = []
     beside: list[str] = []
@@ -62,10 +64,11 @@ def owed(
             for each in _behind(context, connection, day, following, assets)
             if each.day != day or each.asset not in own
         ]
-    if len(todo) > _MOST:
-        context.log.info(f"{day}: {len(todo) - _MOST:,} reports of other days follow in later runs")
+    most = _MOST if is_bounded else len(todo)
+    if left := len(todo[most:]):
+        context.log.info(f"{day}: {left:,} reports of other days follow in later runs")
     whole: list[dg.AssetCheckResult] = []
-    for each in todo[:_MOST]:
+    for each in todo[:most]:
         events: list[Event] = []
         with best_effort(context, each.day, "what is shown of it may be out of date"):
             if each.asset == MAPPING and not whole:

@@ -9,7 +9,8 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 
 import dagster as dg
@@ -17,7 +18,12 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
+    RUN_KEY_TAG,
+    WILL_RETRY_TAG,
+)
 
 from agent_roles_dagster.landing.arrival import days_to_look_at, look_at
 from agent_roles_dagster.landing.days import landed_days, landed_sentence
@@ -51,6 +57,8 @@ _SECONDS = 30
 _MANY = 10
 # Seconds after which a run that says nothing is taken for one that is no more.
 _SILENT = 3600
+# Seconds after which a run of many days that failed is asked for again.
+_AGAIN = 3600
 
 
 @dg.sensor(
@@ -86,6 +94,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     until = time.monotonic() + _SECONDS
     last = context.cursor
     landed, landing, odd = {}, [], []
+    passed_over = set()  # They are not there any more, or can't be looked into.
     about: dict[str, dict[str, Any]] = {}
     for day in chosen:
         if time.monotonic() > until:
@@ -98,8 +107,11 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             arrival = look_at(settings.landing, day, known, now)
         except Exception as error:  # The other days are not to wait for this one.
             odd.append(f"{day} can't be looked into ({type(error).__name__})")
+            passed_over.add(day)
             continue
-        if arrival:
+        if arrival is None:
+            passed_over.add(day)
+        else:
             if arrival.is_complete(now, settings.settle_seconds):
                 landed[day] = arrival.fingerprint
                 about[day] = what_landed(day, arrival, settings)
@@ -110,20 +122,33 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     # As landings, each would be a run of its own, in no set order.
     waiting = unreported if is_loading else never_run if is_many else []
     new = [day for day in waiting if day in landed]
-    to_load = {day: landed[day] for day in new} if may_load else {}
+    # In their order: none before the first that is still landing.
+    reached = takewhile(lambda day: day in landed or day in passed_over, waiting)
+    to_load = {day: landed[day] for day in reached if day in landed} if may_load else {}
     # In an instance without an event, the automation can't tell which run an event is of.
     first = [dg.AssetObservation(landed_dump.key, description=f"{len(to_load):,} days landed")]
     if not to_load or context.instance.event_log_storage.get_maximum_record_id():
         first = []
-    requests = [_to_load(to_load)] if to_load and not first else []
+    request = _to_load(context.instance, to_load) if to_load and not first else None
+    is_asked = request is not None and bool(
+        context.instance.get_runs_count(dg.RunsFilter(tags={RUN_KEY_TAG: str(request.run_key)}))
+    )
+    requests = [request] if request and not is_asked else []
     landed = {day: seen for day, seen in landed.items() if day not in new}
     nothing = f"Nothing new under {shown(settings.landing)}"
     if not days:  # Perhaps there can be none.
         nothing = landed_sentence(settings.landing)
+    if is_loading:
+        why = "its run is under way"
+    elif not may_load:
+        why = "automation is off, so run it"
+    elif is_asked:
+        why = "its last run for them failed; it is run again within an hour, or when you run it"
+    else:
+        why = "it is asked for when the first of them has landed"
     said = [f"{', '.join(landed)} landed"] if landed else []
     if waiting:
-        end = "its run is over" if is_loading else "it has loaded them"
-        said.append(f"{len(waiting):,} days are {LOAD}'s: they are not run singly until {end}")
+        said.append(f"{len(waiting):,} days are for {LOAD}, not for runs of their own: {why}")
     said += [f"{', '.join(landing)} still landing"] if landing else []
     said += odd
     told = "; ".join(said) or nothing
@@ -172,11 +197,17 @@ def _is_loading(instance: dg.DagsterInstance) -> bool:
     )
 
 
-def _to_load(landed: dict[str, str]) -> dg.RunRequest:
-    """One run for all of these; not again before one of them has other content."""
-    lines = "".join(f"{day} {seen}\n" for day, seen in landed.items())
+def _to_load(instance: dg.DagsterInstance, landed: dict[str, str]) -> dg.RunRequest:
+    """One run for all of these; again once one has other content, or an hour after it failed."""
+    failed = dg.RunsFilter(
+        job_name=LOAD,
+        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+        updated_before=datetime.fromtimestamp(time.time() - _AGAIN, UTC),
+    )
+    lines = [f"{day} {seen}\n" for day, seen in landed.items()]
+    lines += [run.run_id for run in instance.get_runs(failed, limit=1)]
     return dg.RunRequest(
-        run_key=hashlib.sha256(lines.encode()).hexdigest()[:32],
+        run_key=hashlib.sha256("".join(lines).encode()).hexdigest()[:32],
         # One that is refused is told; it is not to keep all later ones waiting.
         run_config=run_config(days=landed, on_refused="skip"),
     )
@@ -274,6 +305,8 @@ def _link(ui_url: str | None, page: str | None) -> str | None:
 
 def _of_run(instance: dg.DagsterInstance, run: RunRecord) -> str | None:
     lines = _news_of(instance, run)
+    if run.dagster_run.job_name == LOAD:  # Many days may say much the same.
+        lines = [gathered(lines)] if lines else []
     return "\n".join([*lines, f"Run {run.dagster_run.run_id}"]) if lines else None
 
 
@@ -305,7 +338,7 @@ def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     lines = what_went_wrong(_day(run), events)
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
         # Dagster starts it again; only if that was the last time, its death is news.
-        lines = [line for line in lines if not line.endswith(DIED)]
+        lines = [line for line in lines if DIED not in line]
     return lines
 
 
