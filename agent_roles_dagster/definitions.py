@@ -16,8 +16,9 @@ warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
-from agent_roles_dagster.orchestration import assets, check_steps  # noqa: E402
+from agent_roles_dagster.orchestration import assets  # noqa: E402
 from agent_roles_dagster.orchestration.automation import automation_sensor  # noqa: E402
+from agent_roles_dagster.orchestration.checks import definitions as checks  # noqa: E402
 from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
     accept_held_day,
     load_day,
@@ -26,7 +27,8 @@ from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
 )
 from agent_roles_dagster.orchestration.partitions import refuse_range_option  # noqa: E402
 from agent_roles_dagster.orchestration.resources import AgentRolesResource  # noqa: E402
-from agent_roles_dagster.orchestration.sensors import landed_sync_days, notices  # noqa: E402
+from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days  # noqa: E402
+from agent_roles_dagster.orchestration.sensors.notices import notices  # noqa: E402
 from agent_roles_dagster.orchestration.terminal import terminal  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
 
@@ -46,9 +48,9 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             assets.agent_role_mapping,
         ],
         asset_checks=[
-            check_steps.check_stg_agent_roles,
-            check_steps.check_agent_role_pipeline_errors,
-            check_steps.check_agent_role_mapping,
+            checks.check_stg_agent_roles,
+            checks.check_agent_role_pipeline_errors,
+            checks.check_agent_role_mapping,
         ],
         jobs=[load_day, accept_held_day, load_landed_days, take_back_newest],
         sensors=[landed_sync_days, notices, automation_sensor(settings)],

@@ -88,7 +88,7 @@ day2: stg_agent_roles is written
 day2: agent_role_pipeline_errors is written
 day2: day_may_be_staged of stg_agent_roles passed
 WARNING day2: the check no_invalid_rows of agent_role_pipeline_errors failed (warning). What it\
- expects: No row was refused. A warning if some were, an error above 20%. Found: invalid rows: 3.
+ expects: No raw row is invalid. A warning if some are, an error above 20%. Found: invalid rows: 3.
 WARNING day2: the check no_removals_beside_invalid_records of stg_agent_roles failed (warning).\
  What it expects: No role lost agents on a day when records of that role were invalid: that may be\
  damage in the dump, not removals. Found: roles: 1, removals: 1.
@@ -122,7 +122,7 @@ def test_a_day_without_warnings_says_so_and_an_error_is_counted_as_one(pipeline:
     code, said = run("day2")
     assert [line for line in said.splitlines() if line.startswith(("WARNING", "ERROR"))] == [
         "ERROR day2: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What"
-        " it expects: No row was refused. A warning if some were, an error above 20%. Found:"
+        " it expects: No raw row is invalid. A warning if some are, an error above 20%. Found:"
         " invalid rows: 1.",
         "WARNING day2: the check no_removals_beside_invalid_records of stg_agent_roles failed"
         " (warning). What it expects: No role lost agents on a day when records of that role were"

@@ -10,7 +10,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.failures import failure
-from agent_roles_dagster.orchestration.notices import sentence
+from agent_roles_dagster.orchestration.notices.sentences import sentence
 from agent_roles_dagster.outcomes import DayRefused, Held
 
 OUTCOMES = {

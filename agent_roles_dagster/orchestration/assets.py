@@ -12,8 +12,8 @@ from agent_roles_dagster.engines import started
 from agent_roles_dagster.orchestration import columns
 from agent_roles_dagster.orchestration.acceptance import StageConfig
 from agent_roles_dagster.orchestration.automation import ON_LANDING, WITH_UPSTREAM
-from agent_roles_dagster.orchestration.check_results import with_unreached
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
+from agent_roles_dagster.orchestration.checks.unreached import with_unreached
 from agent_roles_dagster.orchestration.partitions import of_one_day, sync_day_partitions
 from agent_roles_dagster.orchestration.refusals import Refusal
 from agent_roles_dagster.orchestration.reports import Event

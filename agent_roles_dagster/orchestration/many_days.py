@@ -36,13 +36,13 @@ from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks, reports
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
-from agent_roles_dagster.orchestration.check_results import passing_again
+from agent_roles_dagster.orchestration.checks.history import passing_again
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.landing_metadata import what_landed
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
+from agent_roles_dagster.orchestration.stale_reports import refresh
 from agent_roles_dagster.orchestration.steps import apply_and_report, read_day, stage_and_report
 from agent_roles_dagster.outcomes import (
     ChecksFailed,
@@ -447,7 +447,7 @@ class _Run:
     def report_others(self, day: str) -> Iterator[Event]:
         """What the run changed for other days, once for all that it loaded."""
         with connect(self._agent_roles.database_url()) as connection:
-            yield from owed(self._of(day), connection, day, own=[], is_bounded=False)
+            yield from refresh(self._of(day), connection, day, own=[], is_bounded=False)
             yield from passing_again(self._of(day), checks.of_mapping(connection))
 
     def _of(self, day: str) -> _Day:

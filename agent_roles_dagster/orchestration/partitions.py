@@ -1,4 +1,4 @@
-"""The partitions: sync days, which arrive over time. Which names are valid is `sync_days`' affair.
+"""The partitions: sync days, which arrive over time. `sync_days` says which names are valid.
 
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
@@ -24,11 +24,10 @@ from agent_roles_dagster.settings import Settings
 
 
 class SyncDayPartitions(dg.DynamicPartitionsDefinition):
-    """Dynamic partitions that know by themselves a day that has landed.
+    """Dynamic partitions that register a landed day when Dagster's command line asks for it.
 
-    Dagster's command line refuses a key that is not registered, and has no command to register
-    one; it asks this object, which registers the day if it has landed. The webserver and the
-    daemon see ordinary dynamic partitions of the same name.
+    The command line refuses a key that is not registered, and can't register one. The webserver
+    and the daemon see ordinary dynamic partitions of the same name.
     """
 
     def has_partition_key(
@@ -37,7 +36,7 @@ class SyncDayPartitions(dg.DynamicPartitionsDefinition):
         current_time: datetime | None = None,
         dynamic_partitions_store: DynamicPartitionsStore | None = None,
     ) -> bool:
-        """Whether the day is registered, registering it first if it has landed.
+        """Whether the day is registered. A day that has landed is registered first.
 
         Raises:
             click.UsageError: its name is not valid, it has not landed, or the store can't be read.
@@ -60,10 +59,10 @@ sync_day_partitions = SyncDayPartitions(name=SYNC_DAY)
 
 
 def of_one_day(compute: Any) -> Any:
-    """A step that refuses a run over a range, as "pass partition ranges to single run" launches.
+    """A step that refuses a run over a range of days, which "pass partition ranges" launches.
 
-    Dagster takes such days in the order of registration, and none at all where that has the range's
-    end before its start: the run would end well, without having done anything.
+    Dagster takes these days in the order of their registration. If the range's end was registered
+    before its start, it takes none, and the run would succeed without doing anything.
     """
 
     @wraps(compute)
@@ -79,7 +78,7 @@ def of_one_day(compute: Any) -> Any:
 
 
 def refuse_range_option() -> None:
-    """The same for the option of Dagster's command line, before it answers with a traceback.
+    """Refuse the range option of Dagster's command line in a sentence, instead of a traceback.
 
     Raises:
         click.UsageError: the command that imports this has the option.

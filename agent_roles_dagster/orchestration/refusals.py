@@ -9,9 +9,9 @@ from agent_roles_dagster.orchestration import reports
 from agent_roles_dagster.orchestration.best_effort import best_effort
 from agent_roles_dagster.orchestration.checks import MAY_BE_STAGED, STAGED
 from agent_roles_dagster.orchestration.failures import failure
-from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.reports import Context, Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.orchestration.stale_reports import refresh
 from agent_roles_dagster.orchestration.summary import what_was_read
 from agent_roles_dagster.outcomes import FAILED, DayRefused, Held, Unreadable
 from agent_roles_dagster.postgres.connection import connect
@@ -83,4 +83,4 @@ def _changed_by_errors(context: Context, agent_roles: AgentRolesResource) -> Ite
         best_effort(context, day, "what it changes for other days is not reported"),
         connect(agent_roles.database_url()) as connection,
     ):
-        yield from owed(context, connection, day, own=[])
+        yield from refresh(context, connection, day, own=[])

@@ -18,7 +18,6 @@ from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.landing_metadata import what_was_sealed
 from agent_roles_dagster.orchestration.refusals import Refusal, refused
-from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.reports import (
     Context,
     Event,
@@ -28,6 +27,7 @@ from agent_roles_dagster.orchestration.reports import (
     version,
 )
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.orchestration.stale_reports import refresh
 from agent_roles_dagster.orchestration.summary import mapping_preview
 from agent_roles_dagster.outcomes import (
     DayRefused,
@@ -132,7 +132,7 @@ def stage_and_report(
         yield reports.may_be_staged(connection, sync_day)
         if others:
             assets = [STAGED, ERRORS] if is_applied_next else [STAGED, ERRORS, MAPPING]
-            yield from owed(context, connection, sync_day, own=[STAGED, ERRORS], assets=assets)
+            yield from refresh(context, connection, sync_day, own=[STAGED, ERRORS], assets=assets)
 
 
 def apply_and_report(
@@ -180,4 +180,4 @@ def apply_and_report(
             data_version=version(connection, sync_day, MAPPING),
         )
         if others:
-            yield from owed(context, connection, sync_day, own=[MAPPING])
+            yield from refresh(context, connection, sync_day, own=[MAPPING])

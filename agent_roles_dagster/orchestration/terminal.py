@@ -13,7 +13,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.failures import is_interruption
-from agent_roles_dagster.orchestration.notices import sentence
+from agent_roles_dagster.orchestration.notices.sentences import sentence
 
 
 class _Lines(logging.Handler):

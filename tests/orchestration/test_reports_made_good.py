@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import renewal, retries
+from agent_roles_dagster.orchestration import retries, stale_reports
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from tests import CHECKOUT
 from tests.conftest import Pipeline
@@ -265,7 +265,7 @@ def test_more_reports_than_one_run_makes_are_made_by_the_next_ones_the_nearest_f
         two_days.instance.report_runless_asset_event(
             dg.AssetMaterialization("stg_agent_roles", partition=day, metadata={"removed": 99})
         )
-    monkeypatch.setattr(renewal, "_MOST", 1)
+    monkeypatch.setattr(stale_reports, "_MOST", 1)
     land(two_days, "day4", [*range(12)])
     for expected in ([99, 99], [99, 0], [0, 0]):
         assert [removed(two_days, day) for day in ("day2", "day3")] == expected
@@ -291,8 +291,8 @@ def test_a_day_that_was_taken_back_with_psql_shows_that_after_the_next_run(
         assert two_days.run("day2").success
         for asset in ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"):
             assert newest_metadata(two_days, asset, "day4") == {
-                "summary": "**day4** is not staged any more: it was taken back, or the tables are"
-                " others.",
+                "summary": "**day4** is not staged any more: it was taken back, or this is another"
+                " database.",
                 "dagster/partition_row_count": 0,
             }
         assert statuses(two_days, "day4").keys() == {"SUCCEEDED"}

@@ -14,7 +14,7 @@ import pytest
 from s3fs import S3FileSystem
 
 from agent_roles_dagster.orchestration import retries
-from agent_roles_dagster.orchestration.notices import what_went_wrong
+from agent_roles_dagster.orchestration.notices.sentences import what_went_wrong
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.outcomes import NotRead
 from agent_roles_dagster.postgres import connection as connection_module

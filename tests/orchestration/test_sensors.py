@@ -33,9 +33,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.files import DumpFile
-from agent_roles_dagster.orchestration import retries, sensors
+from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.sensors import landed_sync_days
+from agent_roles_dagster.orchestration.sensors import landed_days as sensor
+from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days
 from tests.conftest import Pipeline
 
 RECORDS = [{"id": 10, "agents": [1, 2]}]
@@ -136,7 +137,7 @@ def test_of_a_day_that_landed_it_is_shown_what_landed(
         watch.write("day1", "_manifest.json", json.dumps(files), seconds_ago=0)
     else:
         later = time.time() + 4000
-        monkeypatch.setattr(sensors.time, "time", lambda: later)
+        monkeypatch.setattr(sensor.time, "time", lambda: later)
     assert watch.notices() == ["day1"]
     key = dg.AssetKey("landed_dump")
     [record] = watch.instance.fetch_materializations(key, limit=1).records
@@ -295,7 +296,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
         watch.land(day, [1])
     # A clock by which each look takes fifteen seconds.
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 15).__next__)
-    monkeypatch.setattr(sensors, "time", clock)
+    monkeypatch.setattr(sensor, "time", clock)
     assert watch.notices() == ["day1", "day2"]
     assert watch.said == "day1, day2 landed; the others at the next tick"
     # Of those that are there already, one is looked into each time.
@@ -306,7 +307,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
 def test_the_old_days_are_looked_into_in_turn(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "_MANY", 90)
+    monkeypatch.setattr(sensor, "_MANY", 90)
     days = [f"day{number}" for number in range(1, 91)]
     for day in days:
         watch.land(day, [1])
@@ -448,9 +449,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     watch.land("day13", [1])
     assert watch.notices() == []
     assert watch.requests == []
-    assert watch.said == (
-        "13 days are for load_landed_days, not for runs of their own: its run is under way"
-    )
+    assert watch.said == "13 days wait for load_landed_days: its run is not over"
     # As it has read a day, and stages it.
     watch.instance.report_dagster_event(_event(run, dg.DagsterEventType.RUN_START), run.run_id)
     read = dg.AssetMaterialization("raw_roles", partition="day1")
@@ -460,7 +459,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     # It was killed, and could not say so.
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensors, "time", late)
+        patch.setattr(sensor, "time", late)
         assert watch.notices() == ["day1"]
         assert days_of(watch.requests[0]) == [f"day{number}" for number in range(2, 14)]
 
@@ -482,11 +481,11 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
     assert watch.notices() == []
     assert watch.requests == []
     assert watch.said == (
-        "12 days are for load_landed_days, not for runs of their own: its last run for them failed;"
-        " it is run again within an hour, or when you run it"
+        "12 days wait for load_landed_days: its last run for them failed, and it is run again within"
+        " an hour; to have it sooner, run it"
     )
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
-    monkeypatch.setattr(sensors, "time", late)
+    monkeypatch.setattr(sensor, "time", late)
     assert watch.notices() == []
     [again] = watch.requests
     assert (days_of(again), again.run_key == request.run_key) == (days_of(request), False)
@@ -546,9 +545,7 @@ def test_where_automation_is_off_many_days_wait_for_somebody_to_load_them(
         _switch(watch.instance, InstigatorStatus.STOPPED)
     assert watch.notices() == []
     assert watch.requests == []
-    assert watch.said == (
-        "12 days are for load_landed_days, not for runs of their own: automation is off, so run it"
-    )
+    assert watch.said == ("12 days wait for load_landed_days: run it, as automation is off")
     assert watch.registered() == days
     assert watch.launches() == {}
     # Switched on: the days are loaded in their order, though they were registered before.
