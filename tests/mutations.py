@@ -172,8 +172,8 @@ MUTATIONS = (
     Mutation(
         "a server that refuses is not asked again",
         _PACKAGE + "orchestration/retries.py",
-        "        except Refused:\n            raise\n",
-        "",
+        "return not isinstance(error, Refused)",
+        "return True",
         "tests/orchestration/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
     ),
     # The sensors.
@@ -308,8 +308,8 @@ MUTATIONS = (
     Mutation(
         "of an error that is not ours the text is not told",
         _NOTICES,
-        "name = (error.cls_name if error else None)",
-        "name = (error.message if error else None)",
+        "(data.error and _cause(data.error).cls_name)",
+        "(data.error and _cause(data.error).message)",
         _IN_NOTICES
         + "test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sentence",
     ),
@@ -403,7 +403,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a blank reason accepts nothing",
-        _PACKAGE + "orchestration/assets.py",
+        _PACKAGE + "orchestration/acceptance.py",
         '(self.accept_removals or "").strip() or None',
         "self.accept_removals",
         _ACCEPTED,

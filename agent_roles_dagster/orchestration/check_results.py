@@ -5,7 +5,6 @@ result, whatever has become of the tables since.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -14,7 +13,8 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from agent_roles_dagster.orchestration import checks
-from agent_roles_dagster.orchestration.checks import MAY_BE_STAGED
+from agent_roles_dagster.orchestration.best_effort import best_effort
+from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
 from agent_roles_dagster.orchestration.reports import Context, evaluation, found, may_be_staged
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.postgres.connection import connect
@@ -81,13 +81,13 @@ def unreached(
     results: list[dg.AssetCheckEvaluation] = []
     if keys:
         with (
-            as_far_as_possible(context, day, "checks are shown as they were found last"),
+            best_effort(context, day, "checks are shown as they were found last"),
             connect(agent_roles.database_url()) as connection,
         ):
             results = _results_now(context, connection, day, keys)
     given = {result.asset_check_key for result in results}
     yield from results
-    yield from (_last_result(context, day, key) for key in keys - given)
+    yield from (_last_result(context, day, key) for key in sorted(keys - given))
 
 
 def _results_now(
@@ -96,7 +96,8 @@ def _results_now(
     """What these checks find for the day."""
     results = [
         result
-        for asset in {key.asset_key for key in keys}
+        for asset in (STAGED, ERRORS, MAPPING)
+        if any(key.asset_key == asset for key in keys)
         for result in found(connection, day, asset)
     ]
     if MAY_BE_STAGED.key in keys:
@@ -140,9 +141,7 @@ def passing_again(
     own = context.partition_key
     whole = [spec.key for spec in checks.OF_WHOLE_MAPPING]
     passed = {result.check_name: result for result in results if result.passed}
-    with as_far_as_possible(
-        context, own, "checks of the mapping may show as failed for other days"
-    ):
+    with best_effort(context, own, "checks of the mapping may show as failed for other days"):
         for key, day, status, _ in _newest_statuses(context, whole):
             if key.name in passed and day != own and status == _FAILED:
                 yield evaluation(day, passed[key.name])
@@ -153,7 +152,7 @@ def left_planned(
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Results of the checks that a killed run has left as planned, which shows as failed."""
     left: dict[str, dict[str, set[dg.AssetCheckKey]]] = {}
-    with as_far_as_possible(context, day, "checks that a killed run left may show as failed"):
+    with best_effort(context, day, "checks that a killed run left may show as failed"):
         # The last of each step's, as they are found in their order.
         steps = {group[-1].key: [spec.key for spec in group] for group in checks.BY_STEP}
         for key, other, status, run_id in _newest_statuses(context, steps):
@@ -217,13 +216,3 @@ def newest_result(
     )
     evaluations = (record.evaluation for record in records)
     return next((each for each in evaluations if isinstance(each, dg.AssetCheckEvaluation)), None)
-
-
-@contextmanager
-def as_far_as_possible(context: Context, day: str, but: str) -> Iterator[None]:
-    """What must not fail a run whose tables are right, nor hide why a day is refused."""
-    try:
-        yield
-    except Exception as error:
-        # Only its kind, as the text of an error that is not ours may quote a record.
-        context.log.warning(f"{day}: {but} ({type(error).__name__})")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from agent_roles_dagster.orchestration import checks, run_outcome
+from agent_roles_dagster.orchestration import checks, closing_line
 from agent_roles_dagster.orchestration.check_results import passing_again, unreached, with_unreached
 from agent_roles_dagster.orchestration.checks import MAPPING
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
@@ -60,8 +60,8 @@ def check_agent_role_mapping(
         yield from _told(context, results)
         yield from passing_again(context.op_execution_context, whole)
         # The last step of a run of all assets, so this is the last line that it says.
-        failed = run_outcome.failed_checks(context.instance, context.run.run_id)
-        context.log.info(run_outcome.staged(connection, context.partition_key, failed))
+        failed = closing_line.failed_checks(context.instance, context.run.run_id)
+        context.log.info(closing_line.of_staged_day(connection, context.partition_key, failed))
 
 
 def _telling(context: dg.AssetCheckExecutionContext, table: str) -> Progress:

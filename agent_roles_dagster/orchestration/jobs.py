@@ -10,15 +10,17 @@ import dagster as dg
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from pydantic import Field
 
-from agent_roles_dagster.mapping.apply import NotTakenBack, take_back_newest_day
-from agent_roles_dagster.orchestration.assets import ACCEPT
+from agent_roles_dagster.mapping.apply import take_back_newest_day
+from agent_roles_dagster.orchestration.acceptance import ACCEPT
 from agent_roles_dagster.orchestration.automation import LOAD, LOADED
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
+from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.many_days import load_days
 from agent_roles_dagster.orchestration.partitions import sync_day_partitions
 from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.reports import Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.outcomes import NotTakenBack
 from agent_roles_dagster.postgres.connection import connect
 
 
@@ -82,9 +84,7 @@ def _take_back(
         try:
             take_back_newest_day(connection, day, context.run_id)
         except NotTakenBack as error:
-            raise dg.Failure(
-                str(error), {"outcome": "not taken back"}, allow_retries=False
-            ) from None
+            raise failure(error) from None
         context.log.info(f"{day}: taken back, as if it had never been staged")
         yield from owed(context, connection, day, own=[], since=f"{day} was taken back")
 

@@ -21,8 +21,8 @@ from dagster_shared.error import SerializableErrorInfo
 from agent_roles_dagster.display import in_chat
 from agent_roles_dagster.engines.errors import JavaNotFound, SailError
 from agent_roles_dagster.orchestration import checks
-from agent_roles_dagster.orchestration.run_outcome import outcome_of
-from agent_roles_dagster.outcomes import LostRows, NotRead, Unreadable
+from agent_roles_dagster.orchestration.failures import outcome_of
+from agent_roles_dagster.outcomes import DayRefused
 from agent_roles_dagster.postgres.connection import NotReachable, Refused
 from agent_roles_dagster.settings import InvalidSetting
 
@@ -48,16 +48,7 @@ def _begin(error: type[Exception]) -> str:
 _OURS = tuple(
     map(
         _begin,
-        (
-            InvalidSetting,
-            JavaNotFound,
-            LostRows,
-            NotReachable,
-            NotRead,
-            Refused,
-            SailError,
-            Unreadable,
-        ),
+        (*DayRefused.kinds, InvalidSetting, JavaNotFound, NotReachable, Refused, SailError),
     )
 )
 ERROR, WARNING = "ERROR", "WARNING"

@@ -18,9 +18,9 @@ from dagster._core.storage.tags import (
 )
 
 from agent_roles_dagster.landing.days import require_landed
-from agent_roles_dagster.outcomes import NotRead
+from agent_roles_dagster.orchestration.failures import failure
+from agent_roles_dagster.outcomes import InvalidSyncDay, NotRead, RangeOfDays
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.sync_days import InvalidSyncDay
 
 
 class SyncDayPartitions(dg.DynamicPartitionsDefinition):
@@ -40,7 +40,7 @@ class SyncDayPartitions(dg.DynamicPartitionsDefinition):
         """Whether the day is registered, registering it first if it has landed.
 
         Raises:
-            click.UsageError: its name is no sync day's, it has not landed, or nobody can tell.
+            click.UsageError: its name is not valid, it has not landed, or the store can't be read.
         """
         if super().has_partition_key(partition_key, current_time, dynamic_partitions_store):
             return True
@@ -72,8 +72,7 @@ def of_one_day(compute: Any) -> Any:
         first = tags.get(ASSET_PARTITION_RANGE_START_TAG)
         last = tags.get(ASSET_PARTITION_RANGE_END_TAG)
         if first != last:
-            why = {"outcome": "refused"}
-            raise dg.Failure(_range_sentence(first, last), why, allow_retries=False)
+            raise failure(RangeOfDays(_range_sentence(first, last)))
         yield from compute(context, *args, **resources)
 
     return step

@@ -13,8 +13,8 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from agent_roles_dagster.orchestration import checks, reports
+from agent_roles_dagster.orchestration.best_effort import best_effort
 from agent_roles_dagster.orchestration.check_results import (
-    as_far_as_possible,
     judged,
     left_planned,
     newest_result,
@@ -52,7 +52,7 @@ def owed(
     """
     todo: list[_Todo] = []
     beside: list[str] = []
-    with as_far_as_possible(context, day, "what is shown of other days may be out of date"):
+    with best_effort(context, day, "what is shown of other days may be out of date"):
         others = rows_of_file(connection, "reports/days_beside", sync_day=day)
         # With those that wait to be applied, whose mapping is not reported.
         beside = [other["sync_day"] for other in others]
@@ -67,7 +67,7 @@ def owed(
     whole: list[dg.AssetCheckResult] = []
     for each in todo[:_MOST]:
         events: list[Event] = []
-        with as_far_as_possible(context, each.day, "what is shown of it may be out of date"):
+        with best_effort(context, each.day, "what is shown of it may be out of date"):
             if each.asset == MAPPING and not whole:
                 whole = checks.of_mapping(connection)
             events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
@@ -76,7 +76,7 @@ def owed(
         return
     for other in [day, *beside]:
         events = []
-        with as_far_as_possible(context, other, "whether its time is right may be out of date"):
+        with best_effort(context, other, "whether its time is right may be out of date"):
             results = checks.of_times(connection, other)
             events += that_differ(context, [reports.evaluation(other, each) for each in results])
         yield from told(context, events)

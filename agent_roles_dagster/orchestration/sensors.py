@@ -22,11 +22,12 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL
 from agent_roles_dagster.landing.arrival import days_to_look_at, look_at
 from agent_roles_dagster.landing.days import landed_days, landed_sentence
 from agent_roles_dagster.landing.files import shown
-from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles, what_landed
+from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
 from agent_roles_dagster.orchestration.automation import LOAD, LOOK_EVERY, automation_is_on
 from agent_roles_dagster.orchestration.check_results import said
 from agent_roles_dagster.orchestration.checks import finding
 from agent_roles_dagster.orchestration.jobs import load_landed_days
+from agent_roles_dagster.orchestration.landing_metadata import what_landed
 from agent_roles_dagster.orchestration.many_days import run_config
 from agent_roles_dagster.orchestration.notices import (
     DIED,

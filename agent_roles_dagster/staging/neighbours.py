@@ -5,11 +5,11 @@ from typing import Any
 
 from psycopg import sql
 
-from agent_roles_dagster.outcomes import Pruned
+from agent_roles_dagster.outcomes import Pruned, SameNumber
 from agent_roles_dagster.postgres.sql_files import Connection
 from agent_roles_dagster.staging.snapshots import SeenAs
 from agent_roles_dagster.staging.transform import Seen
-from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
+from agent_roles_dagster.sync_days import day_number
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find_neighbours(connection: Connection, sync_day: str) -> Neighbours:
         (number, sync_day),
     ).fetchone()
     if same:
-        raise InvalidSyncDay(
+        raise SameNumber(
             f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first,"
             f" and {same['sync_day']!r} is staged. Nothing was changed in any table. If both are"
             f" one day, land its dump as {same['sync_day']!r}; if not, under a number of its own"

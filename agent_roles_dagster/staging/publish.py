@@ -6,6 +6,7 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
+from agent_roles_dagster.outcomes import Held
 from agent_roles_dagster.postgres.locks import lock_tables
 from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 from agent_roles_dagster.settings import Settings
@@ -17,7 +18,7 @@ from agent_roles_dagster.staging.load_tables import (
     use_load_tables,
 )
 from agent_roles_dagster.staging.neighbours import Neighbours
-from agent_roles_dagster.staging.staged_day import Held, StagedDay
+from agent_roles_dagster.staging.staged_day import StagedDay
 from agent_roles_dagster.sync_days import day_number
 
 _SAMPLE = 10
@@ -54,7 +55,7 @@ def publish(
     held = None
     if reason and not accept_removals:
         sample = removal_sample(connection, target, _SAMPLE)
-        held = Held(_held_text(staged, reason, sample), staged, sample)
+        held = Held(_held_text(staged, reason, sample), vars(staged), sample)
     following = neighbours.next["sync_day"] if neighbours.next else None
     wait = f"{staged.sync_day}: waiting, since another run is changing the tables"
     lock_tables(connection, on_wait=lambda: say(wait))

@@ -68,7 +68,8 @@ def stage_day(
         NotRead: the disk or the store does not give it; no table was changed.
         Pruned: a neighbour's snapshot is not kept any more; no table was changed.
         Held: the day is implausible; only its validation errors were recorded.
-        InvalidSyncDay: the name is no sync day's, or another staged day has the same number.
+        InvalidSyncDay: the name is not valid for a sync day.
+        SameNumber: another staged day has the same number.
         LostRows: rows were lost on the way; no table was changed.
         psycopg.Error: the database; no table was changed.
     """
