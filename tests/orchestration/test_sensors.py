@@ -481,8 +481,8 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
     assert watch.notices() == []
     assert watch.requests == []
     assert watch.said == (
-        "12 days wait for load_landed_days: its last run for them failed, and it is run again within"
-        " an hour; to have it sooner, run it"
+        "12 days wait for load_landed_days: its last run for them failed, and it is run again"
+        " within an hour; to have it sooner, run it"
     )
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     monkeypatch.setattr(sensor, "time", late)
