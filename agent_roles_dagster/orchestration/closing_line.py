@@ -1,6 +1,6 @@
 """The last line that a terminal shows of a run: how it ended."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -22,8 +22,10 @@ def of_staged_day(
     connection: Connection, sync_day: str, failed: Iterable[dg.AssetCheckEvaluation]
 ) -> str:
     """The line of a day that was staged, such as "day2: 15 assigned, 4 removed; 1 warning"."""
-    known: Mapping[str, Any] = rows_of_file(connection, "reports/shown_day", sync_day=sync_day)[0]
-    numbers = f"{known['assigned']:,} assigned, {known['removed']:,} removed"
+    numbers = "not staged"
+    for known in rows_of_file(connection, "reports/shown_day", sync_day=sync_day):
+        if known["is_staged"]:
+            numbers = f"{known['assigned']:,} assigned, {known['removed']:,} removed"
     return f"{sync_day}: {numbers}; {_counted(failed) or 'no warnings'}"
 
 

@@ -44,7 +44,13 @@ from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
 from agent_roles_dagster.orchestration.stale_reports import refresh
 from agent_roles_dagster.orchestration.steps import apply_and_report, read_day, stage_and_report
-from agent_roles_dagster.outcomes import ChecksFailed, InvalidLoad, InvalidSyncDay, Unreadable
+from agent_roles_dagster.outcomes import (
+    ChecksFailed,
+    InvalidLoad,
+    InvalidSyncDay,
+    NotRead,
+    Unreadable,
+)
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
 from agent_roles_dagster.sync_days import day_number
@@ -258,8 +264,8 @@ def load_days(
                     yield from run.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
                 if progress.refused and config.on_refused is OnRefused.stop:
                     break
-        if progress.loaded:
-            yield from run.report_others(progress.loaded[-1])
+        # Also what an earlier try of this run, or one that was killed, did not come to report.
+        yield from run.report_others((progress.loaded or chosen)[-1])
     except BaseException:
         context.log.error(progress.summary())
         raise
@@ -408,11 +414,19 @@ class _Run:
             self._progress.loaded.append(day)
         except dg.Failure as failure:
             outcome = str(failure.metadata["outcome"].value)
-            self._progress.refused[day] = outcome, failure.description or ""
-            if self._config.on_refused is OnRefused.skip:
-                self._context.log.warning(failure.description)
+            self._refuse(day, outcome, failure.description or "")
+        except NotRead as error:
+            # The run stops here as a step of the day would, and is retried as that is.
+            if self._config.on_refused is OnRefused.stop:
+                raise
+            self._refuse(day, "not read", str(error))
         yield from self._landing(day, seen)
         self._progress.tell(day, said)
+
+    def _refuse(self, day: str, outcome: str, text: str) -> None:
+        self._progress.refused[day] = outcome, text
+        if self._config.on_refused is OnRefused.skip:
+            self._context.log.warning(text)
 
     def report(self, day: str, known: str | None) -> Iterator[Event]:
         """What is shown of a day that some other run loaded, in another place."""
@@ -433,7 +447,7 @@ class _Run:
     def report_others(self, day: str) -> Iterator[Event]:
         """What the run changed for other days, once for all that it loaded."""
         with connect(self._agent_roles.database_url()) as connection:
-            yield from refresh(self._of(day), connection, day, own=[])
+            yield from refresh(self._of(day), connection, day, own=[], is_bounded=False)
             yield from passing_again(self._of(day), checks.of_mapping(connection))
 
     def _of(self, day: str) -> _Day:

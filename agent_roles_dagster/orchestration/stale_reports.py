@@ -38,6 +38,7 @@ def refresh(
     own: Collection[dg.AssetKey],
     assets: Collection[dg.AssetKey] = (STAGED, ERRORS, MAPPING),
     since: str | None = None,
+    is_bounded: bool = True,
 ) -> Iterator[Event]:
     """Report anew what is out of date: other days, and the checks that a killed run left.
 
@@ -48,6 +49,7 @@ def refresh(
         own: the assets for which the run reports this day itself.
         assets: the assets to report. A run that will apply the day leaves out the mapping.
         since: what happened; None means that the day was run.
+        is_bounded: whether reports beyond a number are left to later runs.
     """
     todo: list[_Todo] = []
     beside: list[str] = []
@@ -61,10 +63,11 @@ def refresh(
             for each in _behind(context, connection, day, following, assets)
             if each.day != day or each.asset not in own
         ]
-    if len(todo) > _MOST:
-        context.log.info(f"{day}: {len(todo) - _MOST:,} reports of other days follow in later runs")
+    most = _MOST if is_bounded else len(todo)
+    if left := len(todo[most:]):
+        context.log.info(f"{day}: {left:,} reports of other days follow in later runs")
     whole: list[dg.AssetCheckResult] = []
-    for each in todo[:_MOST]:
+    for each in todo[:most]:
         events: list[Event] = []
         with best_effort(context, each.day, "what is shown of it may be out of date"):
             if each.asset == MAPPING and not whole:

@@ -298,3 +298,36 @@ def test_a_day_that_was_taken_back_with_psql_shows_that_after_the_next_run(
         assert statuses(two_days, "day4").keys() == {"SUCCEEDED"}
     assert two_days.run("day4").success
     assert removed(two_days, "day4") == 7
+
+
+def test_a_day_that_was_taken_back_and_then_held_is_shown_as_not_staged(two_days: Pipeline) -> None:
+    take_back(two_days, "day3")
+    land(two_days, "day3", [])
+    held = two_days.run("day3")
+    assert two_days.outcome(held) == "held"
+    assert two_days.run("day2").success
+    for result in (held, two_days.results[-1]):
+        logged = two_days.instance.all_logs(result.run_id)
+        assert not [entry for entry in logged if "out of date" in entry.user_message]
+    shown = newest_metadata(two_days, "stg_agent_roles", "day3")
+    assert shown is not None
+    assert "is not staged any more" in shown["summary"]
+
+
+@pytest.mark.parametrize("day", ["held", "never run"])
+def test_the_mappings_checks_can_be_run_for_a_day_that_is_not_staged(
+    two_days: Pipeline, day: str
+) -> None:
+    if day == "held":
+        land(two_days, "day4", [])
+        assert two_days.outcome(two_days.run("day4")) == "held"
+    two_days.instance.add_dynamic_partitions(SYNC_DAY, ["day4"])
+    asset = dg.AssetKey("agent_role_mapping")
+    keys = {key for key in defs.resolve_asset_graph().asset_check_keys if key.asset_key == asset}
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.get_subset(asset_selection=set(), asset_check_selection=keys).execute_in_process(
+        instance=two_days.instance, partition_key="day4"
+    )
+    assert result.success
+    logged = [entry.user_message for entry in two_days.instance.all_logs(result.run_id)]
+    assert "day4: not staged; no warnings" in logged

@@ -72,6 +72,8 @@ def news(
 
 def _of_run(instance: dg.DagsterInstance, run: RunRecord) -> str | None:
     lines = _news_of(instance, run)
+    if run.dagster_run.job_name == LOAD:  # Many days may say much the same.
+        lines = [gathered(lines)] if lines else []
     return "\n".join([*lines, f"Run {run.dagster_run.run_id}"]) if lines else None
 
 
@@ -103,7 +105,7 @@ def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
     lines = what_went_wrong(_day(run), events)
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
         # Dagster starts it again. Its death is news only if that was the last time.
-        lines = [line for line in lines if not line.endswith(DIED)]
+        lines = [line for line in lines if DIED not in line]
     return lines
 
 

@@ -14,6 +14,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from agent_roles_dagster.engines.errors import JavaNotFound, SailError
 from agent_roles_dagster.orchestration import checks
+from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.failures import outcome_of
 from agent_roles_dagster.outcomes import DayRefused
 from agent_roles_dagster.postgres.connection import NotReachable, Refused
@@ -43,8 +44,9 @@ _OURS = tuple(
 ERROR, WARNING = "ERROR", "WARNING"
 DIED = (
     "the run's process is gone: it was killed, or its machine ran out of memory or went down. Each"
-    " table is as before or as after. Materialise the day again."
+    " table is as before or as after."
 )
+_RUN_AGAIN = "Materialise the day again."
 # What a failed check leaves unchanged, and the next step, if the check itself does not say that.
 _APPLIED_NOT = (
     "The day is not applied to agent_role_mapping. Materialise the day again, which mends its rows."
@@ -88,7 +90,8 @@ def what_went_wrong(sync_day: str, events: Iterable[dg.DagsterEvent]) -> list[st
     lines = [line for event in found for line in _lines(sync_day, event, assets)]
     kinds = {event.event_type for event in found}
     if dg.DagsterEventType.RUN_FAILURE in kinds and dg.DagsterEventType.STEP_FAILURE not in kinds:
-        lines.append(f"{ERROR} {sync_day}: {DIED}")
+        again = f"Run {LOAD} again: it loads what is left." if sync_day == LOAD else _RUN_AGAIN
+        lines.append(f"{ERROR} {sync_day}: {DIED} {again}")
     return lines
 
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import time
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import RUN_KEY_TAG
 
 from agent_roles_dagster.landing.arrival import days_to_look_at, look_at
 from agent_roles_dagster.landing.days import landed_days, landed_sentence
@@ -26,6 +29,8 @@ _SECONDS = 30
 _MANY = 10
 # Seconds of silence after which a run counts as dead.
 _SILENT = 3600
+# Seconds after which a run of many days that failed is requested again.
+_AGAIN = 3600
 
 
 @dg.sensor(
@@ -61,6 +66,7 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     until = time.monotonic() + _SECONDS
     last = context.cursor
     landed, landing, odd = {}, [], []
+    passed_over = set()  # They are gone, or can't be looked into.
     about: dict[str, dict[str, Any]] = {}
     for day in chosen:
         if time.monotonic() > until:
@@ -73,32 +79,46 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             arrival = look_at(settings.landing, day, known, now)
         except Exception as error:  # The other days do not wait for this one.
             odd.append(f"{day} can't be looked into ({type(error).__name__})")
+            passed_over.add(day)
             continue
-        if arrival:
-            if arrival.is_complete(now, settings.settle_seconds):
-                landed[day] = arrival.fingerprint
-                about[day] = what_landed(day, arrival, settings)
-            else:
-                landing.append(day)
+        if arrival is None:
+            passed_over.add(day)
+        elif arrival.is_complete(now, settings.settle_seconds):
+            landed[day] = arrival.fingerprint
+            about[day] = what_landed(day, arrival, settings)
+        else:
+            landing.append(day)
     # Not by the sensor's result: Dagster would report the days before it registers them.
     context.instance.add_dynamic_partitions(SYNC_DAY, sorted(landed, key=day_number))
     # Each day that is reported as landed would be a run of its own, in no set order.
     waiting = unreported if is_loading else never_run if is_many else []
     new = [day for day in waiting if day in landed]
-    to_load = {day: landed[day] for day in new} if may_load else {}
+    # In their order: no day after the first that is still landing.
+    reached = takewhile(lambda day: day in landed or day in passed_over, waiting)
+    to_load = {day: landed[day] for day in reached if day in landed} if may_load else {}
     # If the instance has no event yet, the automation can't tell to which run an event belongs.
     first = [dg.AssetObservation(landed_dump.key, description=f"{len(to_load):,} days landed")]
     if not to_load or context.instance.event_log_storage.get_maximum_record_id():
         first = []
-    requests = [_to_load(to_load)] if to_load and not first else []
+    request = _to_load(context.instance, to_load) if to_load and not first else None
+    has_failed = request is not None and _has_run(context.instance, request)
+    requests = [request] if request and not has_failed else []
     landed = {day: seen for day, seen in landed.items() if day not in new}
     nothing = f"Nothing new under {shown(settings.landing)}"
     if not days:  # Perhaps the landing folder is not there.
         nothing = landed_sentence(settings.landing)
     said = [f"{', '.join(landed)} landed"] if landed else []
     if waiting:
-        end = "its run is over" if is_loading else "it has loaded them"
-        said.append(f"{len(waiting):,} days wait for {LOAD}: they are not run singly until {end}")
+        if is_loading:
+            why = "its run is not over"
+        elif has_failed:
+            why = "its last run for them failed, and it is run again within an hour; to have it"
+            why += " sooner, run it"
+        elif may_load:
+            why = "the first of them is still landing"
+        else:
+            why = "run it, as automation is off"
+        said.append(f"{len(waiting):,} days wait for {LOAD}: {why}")
     said += [f"{', '.join(landing)} still landing"] if landing else []
     said += odd
     told = "; ".join(said) or nothing
@@ -147,11 +167,26 @@ def _is_loading(instance: dg.DagsterInstance) -> bool:
     )
 
 
-def _to_load(landed: dict[str, str]) -> dg.RunRequest:
-    """One run for all these days. It is not requested again before one of them changes."""
-    lines = "".join(f"{day} {seen}\n" for day, seen in landed.items())
+def _to_load(instance: dg.DagsterInstance, landed: dict[str, str]) -> dg.RunRequest:
+    """One run for all these days.
+
+    Dagster launches each run key once: another run is requested if one of the days changes, or an
+    hour after the last run failed.
+    """
+    failed = dg.RunsFilter(
+        job_name=LOAD,
+        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+        updated_before=datetime.fromtimestamp(time.time() - _AGAIN, UTC),
+    )
+    lines = [f"{day} {seen}\n" for day, seen in landed.items()]
+    lines += [run.run_id for run in instance.get_runs(failed, limit=1)]
     return dg.RunRequest(
-        run_key=hashlib.sha256(lines.encode()).hexdigest()[:32],
+        run_key=hashlib.sha256("".join(lines).encode()).hexdigest()[:32],
         # A refused day must not keep all later days waiting.
         run_config=run_config(days=landed, on_refused="skip"),
     )
+
+
+def _has_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    known = dg.RunsFilter(tags={RUN_KEY_TAG: str(request.run_key)})
+    return instance.get_runs_count(known) > 0
