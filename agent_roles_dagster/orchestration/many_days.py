@@ -115,7 +115,7 @@ class LoadConfig(dg.Config):
 
 @dataclass
 class _SparingLog:
-    """A run's log that leaves out what a day says that is done soon."""
+    """A run's log without the lines of a day that is done quickly."""
 
     log: Any
     since: float = field(default_factory=time.monotonic)
@@ -133,7 +133,7 @@ class _SparingLog:
 
 @dataclass(frozen=True)
 class _Day:
-    """One day of the run, as a run of its own would be asked for it."""
+    """One day of the run, in place of the context that a run of its own would have."""
 
     partition_key: str
     run_id: str
@@ -155,7 +155,7 @@ class _Progress:
         self._told = self._began - _PROGRESS_EVERY
 
     def tell(self, day: str, said: str) -> None:
-        """A line about the day that was just done, unless there was one a moment ago."""
+        """Log a line about the day that was just done, unless there was one a moment ago."""
         now = time.monotonic()
         done = len(self.loaded) + len(self.refused)
         left = len(self._days) - done
@@ -181,7 +181,7 @@ class _Progress:
         return "\n".join(said)
 
     def left(self) -> list[str]:
-        """The days that the run did not come to."""
+        """The days that the run did not reach."""
         done = {*self.loaded, *self.refused}
         return [day for day in self._days if day not in done]
 
@@ -219,7 +219,7 @@ def run_config(
 
 
 @dg.op(
-    # As staging one day has it: a run of a day waits for this one, or this one for it.
+    # The same pool as for staging one day: such a run waits for this one, or this one for it.
     pool="stage_agent_roles",
     out=dg.Out(dg.Nothing),
     description="Stages and applies, day by day in their own order, what has landed and is not"
@@ -232,10 +232,10 @@ def load_days(
     agent_roles: AgentRolesResource,
     pyspark: LazyPySparkResource,
 ) -> Iterator[Event | dg.Output[None]]:
-    """Fails, in the end or at once as the config says, if a day is refused."""
+    """Fails if a day is refused: at once or in the end, as the config says."""
     settings, url = agent_roles.settings(), agent_roles.database_url()
     chosen = _chosen(config, settings.landing)
-    # In their own order. One that is there already stays where it is.
+    # In their own order. A day that is registered already stays where it is.
     context.instance.add_dynamic_partitions(SYNC_DAY, chosen)
     unchanged = list(_as_they_landed(context, settings.landing, url, chosen))
     reported = context.instance.event_log_storage.get_latest_tags_by_partition(
@@ -248,7 +248,7 @@ def load_days(
     to_load = [day for day in chosen if config.again or day not in unchanged]
     progress = _Progress(context.log, to_load, len(chosen) - len(to_load))
     run = _Run(context, agent_roles, config, progress)
-    # Where nobody keeps what is reported, there is nobody to tell of days that others loaded.
+    # Without DAGSTER_HOME, no report is kept, so days that other runs loaded are not reported.
     if os.environ.get("DAGSTER_HOME"):
         for day in unchanged:
             if day not in to_load and not _is_reported(context.instance, day):
