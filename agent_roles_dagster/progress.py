@@ -5,30 +5,21 @@ tasks of this process. Nothing is asked before the first ten seconds are over.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from agent_roles_dagster.engines.tasks import rows_read
 from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file
 
 EVERY = 10.0
 _PATIENCE = 5
-# Of two BIGINT each, on a page of 8192 bytes.
+# A row is two BIGINTs, and a page has 8192 bytes.
 _ROWS_PER_PAGE = 185
 _PAGES = "SELECT pg_relation_size(to_regclass(%s)) / 8192 AS pages"
-# Whoever is the same role, or another run of it, may see these.
-_INDEXES = """
-    SELECT
-        relid::REGCLASS::TEXT AS name,
-        phase,
-        greatest(100 * tuples_done / nullif(tuples_total, 0),
-            100 * blocks_done / nullif(blocks_total, 0)) AS share
-    FROM pg_stat_progress_create_index
-    WHERE relid IN (to_regclass('agent_role_changes'), to_regclass('agent_role_mapping'))
-"""
 
 Describe = Callable[[float], str]
 
@@ -95,7 +86,8 @@ def loading(url: str, day: str, load_table: str, expected: int | None) -> Descri
 
     def describe(seconds: float) -> str:
         nonlocal last
-        pages = _seen(url, _PAGES, load_table)[0]["pages"] or 0
+        with _short_question(url) as connection:
+            pages = one(connection, _PAGES, (load_table,)) or 0
         what, count = "loaded", pages * _ROWS_PER_PAGE
         if not pages:
             what, count = "read", rows_read() - read_before
@@ -116,16 +108,19 @@ def writing(url: str, what: str) -> Describe:
     """How long it takes so far, and which table's index is being built."""
 
     def describe(seconds: float) -> str:
+        with _short_question(url) as connection:
+            rows = rows_of_file(connection, "reports/index_progress")
         indexes = "; ".join(
-            f"{row['phase']} of {row['name']}, {row['share'] or 0} %"
-            for row in _seen(url, _INDEXES)
+            f"{row['phase']} of {row['name']}, {row['share'] or 0} %" for row in rows
         )
         return lasting(what)(seconds) + (f": {indexes}" if indexes else "")
 
     return describe
 
 
-def _seen(url: str, query: str, *parameters: str) -> list[dict[str, Any]]:
+@contextmanager
+def _short_question(url: str) -> Iterator[Connection]:
+    """A connection on which PostgreSQL gives up what takes longer than `_PATIENCE`."""
     with connect(url) as connection, connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}s'".encode())
-        return connection.execute(query.encode(), parameters).fetchall()
+        yield connection

@@ -376,15 +376,15 @@ MUTATIONS = (
     Mutation(
         "an implausible day is held",
         _PACKAGE + "staging/publish.py",
-        "if reason and not accept_removals:",
+        "if reason and not run.accept_removals:",
         "if False:",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
         "a held day is not staged",
         _PACKAGE + "staging/publish.py",
-        "    if held is None:\n        is_changed",
-        "    if True:\n        is_changed",
+        "    if held is None:\n        _publish_rows",
+        "    if True:\n        _publish_rows",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
@@ -397,8 +397,8 @@ MUTATIONS = (
     Mutation(
         "a plausible day has no reason on record",
         _PACKAGE + "staging/publish.py",
-        "accept_removals if reason else None",
-        "accept_removals",
+        "run.accept_removals if is_accepted else None",
+        "run.accept_removals",
         _ACCEPTED,
     ),
     Mutation(
@@ -680,14 +680,14 @@ MUTATIONS = (
     # The mapping.
     Mutation(
         "who was removed and came back is assigned",
-        _UPSERT,
-        " AND latest.began_no < ended.day_no",
-        "",
+        _SCHEMA,
+        " AND latest.began_no < ended.day_no;\nEND $$;",
+        ";\nEND $$;",
         _case("02-removed-and-returned"),
     ),
     Mutation(
         "the mapping has the latest assignment",
-        _UPSERT,
+        _SCHEMA,
         "max(change.day_no) FILTER (WHERE change.change = 'assigned')",
         "min(change.day_no) FILTER (WHERE change.change = 'assigned')",
         _case("02-removed-and-returned"),
@@ -724,8 +724,8 @@ MUTATIONS = (
     Mutation(
         "no other day that waits is applied if it breaks a rule",
         _MAPPING,
-        'days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)',
-        "days = [sync_day]",
+        "for day in days:",
+        "for day in [sync_day]:",
         _IN_MAPPING + "test_a_day_that_waits_beside_one_that_breaks_a_rule_is_not_applied",
     ),
     # Old snapshots.

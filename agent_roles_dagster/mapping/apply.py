@@ -62,32 +62,23 @@ def apply_day(
         connect(url) as connection,
         Progress(say, writing(url, f"{sync_day}: applying"), say_every),
     ):
-        if not one(
-            connection,
-            "SELECT staged_at IS NOT NULL AS x FROM agent_role_sync_days WHERE sync_day = %s",
-            (sync_day,),
-        ):
+        wait = f"{sync_day}: waiting, since another run is changing the tables"
+        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        lock_tables(connection, on_wait=lambda: say(wait))
+        # While this run has the lock, no other day becomes one of these.
+        rows = rows_of_file(connection, "mapping/days_to_apply", sync_day=sync_day)
+        days = [row["sync_day"] for row in rows]
+        if sync_day not in days:
             raise NotApplied(
                 f"{sync_day} is not staged, so there is nothing to apply and the mapping is as"
                 " before; materialise stg_agent_roles for it first"
             )
-        wait = f"{sync_day}: waiting, since another run is changing the tables"
-        connection.execute("BEGIN")  # which the file's own COMMIT ends
-        lock_tables(connection, on_wait=lambda: say(wait))
-        # From here on, no other day is going to be applied with these.
-        pending = connection.execute(
-            "SELECT sync_day FROM agent_role_sync_days"
-            " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
-        ).fetchall()
-        days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)
         for day in days:
-            _require_sound(
-                rows_of_file(connection, "mapping/011_require_sound", sync_day=day)[0], day
-            )
-        connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+            [facts] = rows_of_file(connection, "mapping/011_require_sound", sync_day=day)
+            _require_sound(facts, day)
         filled = one(connection, "SELECT agent_role_fill_mapping()")
-        counts = run_file(connection, "mapping/012_upsert_agent_roles")
-        _begin, _path, _lock, _no_scan, _plan, written, deleted, _days, followed, _commit = counts
+        counts = run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)
+        _begin, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
         if filled or followed:
             # What the next run finds here it reads from end to end.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
@@ -112,17 +103,8 @@ def _prune(
     with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
         connection.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT")
         connection.execute("SET LOCAL lock_timeout = '2s'")
-        for name, value in parameters.items():
-            connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value))
-        run_file(connection, "mapping/prune_snapshots")
-        # As the file has it: when this transaction began.
-        dropped = [
-            row["sync_day"]
-            for row in connection.execute(
-                "SELECT sync_day FROM agent_role_sync_days"
-                " WHERE pruned_at = now() AT TIME ZONE 'UTC' ORDER BY day_no"
-            ).fetchall()
-        ]
+        rows = rows_of_file(connection, "mapping/prune_snapshots", **parameters)
+        dropped = [row["sync_day"] for row in rows]
     return dropped
 
 
@@ -146,12 +128,10 @@ def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> 
     if not one(connection, "SELECT count(*) FROM agent_role_sync_days WHERE staged_at IS NOT NULL"):
         raise NotTakenBack(f"no day is staged, so {sync_day!r} is not, and nothing was changed")
     connection.execute("BEGIN")  # which the file's own COMMIT ends
-    connection.execute("SELECT set_config('agent_roles.sync_day', %s, TRUE)", (sync_day,))
     try:
-        run_file(connection, "admin/take_back_newest_day")
+        run_file(connection, "admin/take_back_newest_day", sync_day=sync_day)
     except psycopg.errors.RaiseException as error:
         hint = error.diag.message_hint
         raise NotTakenBack(f"{error.diag.message_primary}. {hint}") from None
     connection.execute("BEGIN")
-    connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
-    run_file(connection, "mapping/012_upsert_agent_roles")
+    run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from agent_roles_dagster.postgres.embedded.server import running_server
-from agent_roles_dagster.postgres.sql_files import Connection, one, run_file
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 from agent_roles_dagster.settings import InvalidSetting, Settings
 
 # Of sql/schema/010_schema.sql, which says it, too. It rises with each change that the code needs.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # Who owns the days where sql/schema/015_roles.sql was run.
 _RUNNER = "agent_roles_runner"
 # SQLSTATE classes 28 and 3D, which libpq doesn't tell of a connection that was not made. A server
@@ -22,7 +23,8 @@ REFUSALS = re.compile(
     r'|role ".*" (?:does not exist|is not permitted)|database ".*" does not exist)'
 )
 # A run waits for as long as it must, whatever is set for the role, the database or in the URL.
-# Joined, as a server knows no settings of later versions.
+# The join leaves out settings that an older server does not know. The text is here and not in sql/
+# because Spark's tasks run it, too, and get this package's modules only.
 SESSION = """
     SELECT pg_catalog.set_config(known.name, wanted.setting, FALSE)
     FROM pg_catalog.pg_settings AS known
@@ -38,24 +40,6 @@ SESSION = """
         ('statement_timeout', '0'),
         ('transaction_timeout', '0')
     ) AS wanted (name, setting) ON known.name = wanted.name
-"""
-# What a run may take of the server's memory to sort, hash, and build indexes, never less than it
-# would without this: shares of shared_buffers, which is a share itself of what the server has, or
-# of the setting agent_roles.memory.
-_MEMORY = """
-    SELECT pg_catalog.set_config(
-        known.name,
-        greatest(known.setting::BIGINT, least(memory.bytes / share.part / 1024, 2097151))::TEXT,
-        FALSE
-    )
-    FROM (VALUES ('work_mem', 8), ('maintenance_work_mem', 2)) AS share (name, part)
-    INNER JOIN pg_catalog.pg_settings AS known ON share.name = known.name
-    CROSS JOIN LATERAL pg_catalog.pg_size_bytes(
-        coalesce(
-            nullif(pg_catalog.current_setting('agent_roles.memory', TRUE), ''),
-            pg_catalog.current_setting('shared_buffers')
-        )
-    ) AS memory (bytes)
 """
 
 
@@ -122,9 +106,10 @@ def _prepare(connection: Connection) -> None:
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     connection.read_only = False
     connection.execute(SESSION.encode())
-    connection.execute(_MEMORY.encode())
-    _require_place(connection)
-    _require_version(connection)
+    run_file(connection, "session/memory")
+    [place] = rows_of_file(connection, "session/place")
+    _require_place(place)
+    _require_version(connection, place["has_version"])
 
 
 _kept: dict[str, Connection] | None = None
@@ -177,20 +162,15 @@ def _require_utf8(connection: Connection) -> None:
         )
 
 
-def _require_place(connection: Connection) -> None:
+def _require_place(found: dict[str, Any]) -> None:
     """Refuse to make tables beside those that are there, and to work on somebody else's.
 
-    Nothing would find the days in another schema: neither the next run, nor the lock that makes
-    runs take turns. And whoever owns a table may have it run code as the one who writes there.
+    Neither the next run nor the locks would find days in another schema. And the owner of a table
+    can have it run code as the role that writes there.
+
+    Args:
+        found: the row of sql/session/place.sql.
     """
-    found = connection.execute(
-        "SELECT quote_ident(current_schema()) AS here, current_user AS who,"
-        " (SELECT relnamespace::REGNAMESPACE::TEXT FROM pg_class"
-        " WHERE oid = to_regclass('agent_role_pending')) AS place,"
-        " (SELECT pg_get_userbyid(relowner) FROM pg_class"
-        " WHERE oid = to_regclass('stg_agent_roles')) AS owner"
-    ).fetchone()
-    assert found is not None
     here, place, owner = found["here"], found["place"], found["owner"]
     if place not in (None, here):
         raise InvalidSetting(
@@ -211,11 +191,10 @@ def _require_place(connection: Connection) -> None:
         )
 
 
-def _require_version(connection: Connection) -> None:
+def _require_version(connection: Connection, has_version: bool) -> None:
     """Bring the tables up to date if they are of an earlier version, or not there at all."""
     version = 0
-    known = "SELECT to_regclass('agent_role_schema_version') IS NOT NULL AS known"
-    if one(connection, known):
+    if has_version:
         version = one(connection, "SELECT version FROM agent_role_schema_version")
     if version > SCHEMA_VERSION:
         raise InvalidSetting(

@@ -4,13 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from agent_roles_dagster.postgres.connection import connect
-from agent_roles_dagster.postgres.sql_files import Connection, one, run_file
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
@@ -47,12 +45,8 @@ def create_load_tables(load: Load) -> None:
     Needs `database.staging_turn`: whoever has the turn is the only one that loads.
     """
     with connect(load.url) as connection:
-        left = connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
-            " AND relkind = 'r' AND relname ~ %s",
-            (load.schema, f"^{_PREFIX}({'|'.join(LOAD_TABLES)})_[0-9a-f]{{12}}$"),
-        )
-        _drop(connection, [sql.Identifier(load.schema, row["relname"]) for row in left])
+        left = rows_of_file(connection, "load/left_tables")
+        _drop(connection, [sql.Identifier(load.schema, row["name"]) for row in left])
         with connection.transaction():
             _search(connection, load.schema, _main(connection))
             run_file(connection, "load/020_create_load_tables")
@@ -132,26 +126,7 @@ def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[st
     return [row["note"] for row in rows]
 
 
-def removal_sample(connection: psycopg.Connection[Any], target: Load, limit: int) -> list[str]:
-    """Some of the day's removals, as "agent 1, role 10"."""
-    # Those that are staged already, of an earlier version, and stay so are no part of the delta.
-    rows = connection.execute(
-        sql.SQL(
-            """
-            SELECT agent_id, role_id FROM {delta} WHERE NOT is_next AND change = 'removed'
-            UNION
-            SELECT agent_id, role_id FROM stg_agent_roles AS staged
-            WHERE sync_day = {sync_day} AND status = 'removed' AND NOT EXISTS (
-                SELECT FROM {delta} AS delta
-                WHERE NOT delta.is_next
-                AND delta.agent_id = staged.agent_id AND delta.role_id = staged.role_id
-            )
-            ORDER BY role_id, agent_id LIMIT {limit}
-            """
-        ).format(
-            delta=target.table("delta"),
-            sync_day=sql.Literal(target.sync_day),
-            limit=sql.Literal(limit),
-        )
-    )
+def removal_sample(connection: Connection, sync_day: str) -> list[str]:
+    """Some of the day's removals, as "agent 1, role 10". Comes after `use_load_tables`."""
+    rows = rows_of_file(connection, "load/removal_sample", sync_day=sync_day)
     return [f"agent {row['agent_id']}, role {row['role_id']}" for row in rows]

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import sql
-
 from agent_roles_dagster.outcomes import Pruned
-from agent_roles_dagster.postgres.sql_files import Connection
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.staging.snapshots import SeenAs
 from agent_roles_dagster.staging.transform import Seen
 from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
@@ -73,26 +71,18 @@ class Neighbours:
 
 
 def find_neighbours(connection: Connection, sync_day: str) -> Neighbours:
+    """The staged days that the day is compared with.
+
+    Raises:
+        InvalidSyncDay: a staged day has the same number under another name.
+    """
     number = day_number(sync_day)
-    same = connection.execute(
-        "SELECT sync_day FROM agent_role_sync_days"
-        " WHERE day_no = %s AND sync_day <> %s AND staged_at IS NOT NULL",
-        (number, sync_day),
-    ).fetchone()
-    if same:
+    found = rows_of_file(connection, "load/neighbours", sync_day=sync_day, day_no=str(number))
+    days = {day.pop("role"): day for day in found}
+    if same := days.get("same number"):
         raise InvalidSyncDay(
             f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first,"
             f" and {same['sync_day']!r} is staged. Nothing was changed in any table. If both are"
             f" one day, land its dump as {same['sync_day']!r}; if not, under a number of its own"
         )
-
-    def staged(condition: str, order: str) -> dict[str, Any] | None:
-        query = sql.SQL(
-            "SELECT sync_day, day_no, pruned_at, digest, observed_at, assigned, removed,"
-            " agent_role_partition(sync_day) IS NOT NULL AS is_there"
-            " FROM agent_role_sync_days"
-            " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
-        ).format(sql.SQL(condition), sql.SQL(order))
-        return connection.execute(query, (number,)).fetchone()
-
-    return Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
+    return Neighbours(days.get("previous"), days.get("old"), days.get("next"))

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
 from agent_roles_dagster.postgres.arrow import ArrowConnection
-from agent_roles_dagster.postgres.sql_files import Connection
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.staging.transform import SNAPSHOT_SCHEMA, Seen
 
 _PAGES_PER_TASK = 16_384
@@ -60,13 +60,8 @@ def read_snapshots(
 
 def _partition(connection: Connection, sync_day: str) -> tuple[str, int]:
     """The quoted name of the day's partition, and how many pages it has: 0 if it is gone."""
-    found = connection.execute(
-        "SELECT part.oid::REGCLASS::TEXT AS name,"
-        " pg_relation_size(part.oid) / current_setting('block_size')::BIGINT AS pages"
-        " FROM pg_class AS part WHERE part.oid = agent_role_partition(%s)",
-        (sync_day,),
-    ).fetchone()
-    return (found["name"], found["pages"]) if found else ("", 0)
+    found = rows_of_file(connection, "load/partition", sync_day=sync_day)
+    return (found[0]["name"], found[0]["pages"]) if found else ("", 0)
 
 
 def _range_queries(

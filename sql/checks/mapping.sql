@@ -17,19 +17,14 @@ WITH mapping AS (
     FROM agent_role_mapping
 ),
 
-newest AS (
-    SELECT sync_day FROM agent_role_sync_days
-    WHERE staged_at IS NOT NULL
-    ORDER BY day_no DESC
-    LIMIT 1
-),
-
 staged AS (
     SELECT
         count(*) AS pairs,
         coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint
     FROM stg_agent_roles
-    WHERE status = 'assigned' AND sync_day = (SELECT newest.sync_day FROM newest)
+    WHERE
+        status = 'assigned'
+        AND sync_day = (SELECT newest.sync_day FROM agent_role_newest_day AS newest)
 )
 
 SELECT

@@ -43,12 +43,7 @@ FROM (
             FROM stg_agent_roles
             WHERE
                 status = 'assigned'
-                AND sync_day = (
-                    SELECT day.sync_day FROM agent_role_sync_days AS day
-                    WHERE day.staged_at IS NOT NULL
-                    ORDER BY day.day_no DESC
-                    LIMIT 1
-                )
+                AND sync_day = (SELECT newest.sync_day FROM agent_role_newest_day AS newest)
         ) AS staged USING (agent_id, role_id)
         WHERE
             NOT mapping.is_consistent

@@ -2,6 +2,21 @@
 -- The loaded day becomes visible: its staged rows, what that means for the next staged day's
 -- removals, and the changes that the mapping is going to follow. Runs after 021, in its
 -- transaction.
+
+-- Who accepted what, in which run. The run stays if the record says the same already. The reason
+-- itself follows below, with the rest of the day's record.
+UPDATE agent_role_sync_days AS known
+SET
+    accepted_by = day.accepted_by,
+    accepted_run = day.run_id,
+    accepted_what = day.accepted_what
+FROM agent_roles_load_day AS day
+WHERE
+    known.sync_day = day.sync_day
+    AND day.accepted_reason IS NOT NULL
+    AND (known.accepted_reason, known.accepted_by, known.accepted_what)
+    IS DISTINCT FROM (day.accepted_reason, day.accepted_by, day.accepted_what);
+
 DELETE FROM stg_agent_roles AS staged
 USING agent_roles_load_delta AS delta
 WHERE
@@ -209,6 +224,15 @@ BEGIN
     DELETE FROM agent_role_sync_days WHERE sync_day = day.sync_day;
     INSERT INTO agent_role_sync_days SELECT staged.*;
 END $$;
+
+-- Without a reason, nothing was accepted.
+UPDATE agent_role_sync_days AS known
+SET accepted_by = NULL, accepted_run = NULL, accepted_what = NULL
+FROM agent_roles_load_day AS day
+WHERE
+    known.sync_day = day.sync_day
+    AND known.accepted_reason IS NULL
+    AND known.accepted_run IS NOT NULL;
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day

@@ -123,7 +123,7 @@ BEGIN
             AND known.relkind = 'r'
     ) THEN
         SELECT known.version INTO version FROM agent_role_schema_version AS known;
-        IF version > 4 THEN
+        IF version > 5 THEN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
@@ -170,7 +170,7 @@ CREATE TABLE IF NOT EXISTS agent_role_schema_version (
 -- readers wait for, also where there is nothing to alter.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4) THEN
+    IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5) THEN
         RETURN;
     END IF;
     -- The first one counted publications.
@@ -460,7 +460,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_history') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4)
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
     THEN
         RETURN;
     END IF;
@@ -494,7 +494,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_pending_pairs') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4)
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
     THEN
         RETURN;
     END IF;
@@ -522,6 +522,92 @@ END $$;
 
 COMMENT ON VIEW agent_role_pending_pairs IS
 'The pairs that agent_role_pending stands for, each once.';
+
+DO $$
+BEGIN
+    IF
+        pg_catalog.to_regclass('agent_role_pending_assignments') IS NOT NULL
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+    THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE VIEW agent_role_pending_assignments AS
+    SELECT
+        latest.agent_id,
+        latest.role_id,
+        CASE
+            WHEN ended.day_no IS NOT NULL THEN 'removed'
+            WHEN began.day_no IS NOT NULL THEN 'assigned'
+        END AS status,
+        began.observed_at AS assigned_at,
+        ended.observed_at AS removed_at
+    FROM (
+        SELECT
+            pending.agent_id,
+            pending.role_id,
+            pg_catalog.max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
+            pg_catalog.max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
+        FROM agent_role_pending_pairs AS pending
+        LEFT JOIN agent_role_changes AS change
+            ON pending.agent_id = change.agent_id AND pending.role_id = change.role_id
+        GROUP BY pending.agent_id, pending.role_id
+        -- The mapping is read and written in the order of its key, so each page once.
+        ORDER BY pending.agent_id, pending.role_id
+    ) AS latest
+    LEFT JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
+    LEFT JOIN agent_role_sync_days AS ended
+        ON latest.ended_no = ended.day_no AND latest.began_no < ended.day_no;
+END $$;
+
+COMMENT ON VIEW agent_role_pending_assignments IS
+'The latest assignment of each pending pair: what the mapping is going to say. The status is null '
+'where no staged day has the pair any more.';
+
+-- The planner has not seen today's changes, so it may take a few pending pairs for many and read
+-- all changes. Whether they are few is counted here.
+CREATE OR REPLACE FUNCTION agent_role_plan_pending() RETURNS BOOLEAN
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    are_many BOOLEAN;
+BEGIN
+    PERFORM pg_catalog.set_config('enable_seqscan', 'off', TRUE);
+    -- A change has about 60 bytes, and twenty of them are read as fast as one page by an index.
+    SELECT
+        1200::BIGINT * pg_catalog.count(*)
+        > pg_catalog.pg_relation_size('agent_role_changes')
+    INTO are_many FROM agent_role_pending_pairs;
+    PERFORM pg_catalog.set_config(known.name, CASE WHEN are_many THEN 'on' ELSE 'off' END, TRUE)
+    FROM (
+        VALUES ('enable_seqscan'), ('enable_hashjoin'), ('enable_mergejoin')
+    ) AS known (name);
+    RETURN are_many;
+END $$;
+
+COMMENT ON FUNCTION agent_role_plan_pending IS
+'Has the rest of the transaction look few pending pairs up by the indexes, and read all changes '
+'only where the pairs are many. Whether they are many.';
+
+DO $$
+BEGIN
+    IF
+        pg_catalog.to_regclass('agent_role_newest_day') IS NOT NULL
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+    THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE VIEW agent_role_newest_day AS
+    SELECT
+        sync_day,
+        day_no
+    FROM agent_role_sync_days
+    WHERE staged_at IS NOT NULL
+    ORDER BY day_no DESC
+    LIMIT 1;
+END $$;
+
+COMMENT ON VIEW agent_role_newest_day IS 'The newest staged day.';
 
 -- No answer would read as "nobody" in an access review, so a day that is not staged is refused.
 CREATE OR REPLACE FUNCTION agent_role_staged_day_no(asked_day TEXT) RETURNS BIGINT
@@ -684,6 +770,8 @@ BEGIN
     THEN
         RETURN 0;
     END IF;
+    -- Below is the rule of agent_role_pending_assignments, for all pairs. A view that has both would
+    -- aggregate all changes before it joins them with the few pairs that are pending.
     BEGIN
         ALTER TABLE agent_role_mapping DROP CONSTRAINT agent_role_mapping_pkey;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
@@ -745,8 +833,8 @@ COMMENT ON TABLE agent_role_schema_version IS
 'One row: the version of schema/010_schema.sql that made these tables.';
 
 DELETE FROM agent_role_schema_version
-WHERE version <> 4;
+WHERE version <> 5;
 
-INSERT INTO agent_role_schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
+INSERT INTO agent_role_schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
 
 COMMIT;

@@ -53,7 +53,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
-GRANT SELECT ON agent_role_pending_pairs TO agent_roles_runner;
+GRANT SELECT ON
+agent_role_pending_pairs,
+agent_role_pending_assignments,
+agent_role_newest_day
+TO agent_roles_runner;
 -- To lock it takes more than to read it.
 GRANT SELECT, DELETE ON agent_role_turn TO agent_roles_runner;
 GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
@@ -68,7 +72,8 @@ agent_role_mapping,
 agent_role_sync_days,
 agent_role_changes,
 agent_role_pending,
-agent_role_history
+agent_role_history,
+agent_role_newest_day
 TO agent_roles_reader;
 
 -- Not raw_record, which has whatever was in the dump, names and addresses among it.
@@ -126,7 +131,9 @@ BEGIN
                 'agent_role_turn'::REGCLASS::OID,
                 'agent_role_schema_version'::REGCLASS::OID,
                 'agent_role_history'::REGCLASS::OID,
-                'agent_role_pending_pairs'::REGCLASS::OID
+                'agent_role_pending_pairs'::REGCLASS::OID,
+                'agent_role_pending_assignments'::REGCLASS::OID,
+                'agent_role_newest_day'::REGCLASS::OID
             )
     LOOP
         -- Of a view, too.
@@ -139,6 +146,7 @@ ALTER FUNCTION agent_role_partition OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_roles_on OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_changes_between OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_plan_pending OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_is_bulk OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_drop_change_indexes OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_build_change_indexes OWNER TO agent_roles_owner;
