@@ -1,7 +1,7 @@
-"""What a step that lasts says of itself, about every ten seconds: what it does, and how far it is.
+"""Progress: a step that lasts says every ten seconds what it does and how far it is.
 
-What is told comes from PostgreSQL's own counters, which do not depend on the engine, and from the
-tasks of this process. Nothing is asked before the first ten seconds are over.
+The numbers come from PostgreSQL's counters, which do not depend on the engine, and from the tasks
+of this process. In the first ten seconds, nothing is asked.
 """
 
 import time
@@ -25,12 +25,12 @@ Describe = Callable[[float], str]
 
 
 class Progress:
-    """Says, while the context lasts, what is being done; by a thread, which ends with it.
+    """While the context lasts, its thread says what is being done.
 
     Args:
         say: takes a line for the user.
-        begun: what is being done at first.
-        every: seconds between two lines; None means `EVERY`.
+        begun: describes what is done first.
+        every: seconds between two lines. None means `EVERY`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Progress:
         self.begin(begun)
 
     def begin(self, doing: Describe) -> None:
-        """From now on, `doing` describes what is being done, given the seconds since now."""
+        """From now on, `doing` describes what is being done. It gets the seconds since then."""
         self._doing = doing, time.monotonic()
 
     def __enter__(self) -> Self:
@@ -56,13 +56,13 @@ class Progress:
         at: TracebackType | None,
     ) -> None:
         self._is_over.set()
-        # Not for ever: PostgreSQL may not answer the thread, which says nothing more then.
+        # Not for ever: PostgreSQL may not answer the thread. It says nothing more in any case.
         self._thread.join(_PATIENCE)
 
     def _tell(self) -> None:
         while not self._is_over.wait(self._every):
             describe, since = self._doing
-            # What can't be told must not end what it is about.
+            # An error here must not end the step.
             with suppress(Exception):
                 line = describe(time.monotonic() - since)
                 if not self._is_over.is_set():
@@ -70,16 +70,16 @@ class Progress:
 
 
 def lasting(what: str) -> Describe:
-    """How long it takes so far."""
+    """Describes how long it has taken so far."""
     return lambda seconds: f"{what}, {seconds:.0f} s so far"
 
 
 def loading(url: str, day: str, load_table: str, expected: int | None) -> Describe:
-    """How many rows were read, and as soon as there are some, how many pairs were loaded.
+    """Describes how many raw rows were read, or how many pairs were loaded once there are some.
 
     Args:
-        load_table: the quoted name of the one that takes the pairs.
-        expected: about how many pairs that will be; None if nobody knows.
+        load_table: the quoted name of the load table that takes the pairs.
+        expected: about how many pairs will be loaded. None if that is not known.
     """
     read_before = rows_read()
     last = "", 0, 0.0
@@ -105,7 +105,7 @@ def loading(url: str, day: str, load_table: str, expected: int | None) -> Descri
 
 
 def writing(url: str, what: str) -> Describe:
-    """How long it takes so far, and which table's index is being built."""
+    """Describes how long it has taken so far, and which table's index is being built."""
 
     def describe(seconds: float) -> str:
         with _short_question(url) as connection:

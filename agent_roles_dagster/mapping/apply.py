@@ -14,19 +14,21 @@ from agent_roles_dagster.sync_days import day_number
 
 
 class NotApplied(Exception):
-    """The day can't be applied. Its text is for the user; the mapping is as before."""
+    """The day can't be applied. The text is for the user. The mapping is as before."""
 
 
 class NotTakenBack(Exception):
-    """The day can't be taken back. Its text is for the user; nothing was changed."""
+    """The day can't be taken back. The text is for the user. Nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """Rows of the mapping that were written (new or different), and that were deleted.
+    """What applying a day came to.
 
     Attributes:
-        days: the day, and those that were applied with it.
+        written: rows of the mapping that are new or different.
+        deleted: rows that left the mapping.
+        days: the day, and the days that were applied with it.
         pruned: the days whose snapshots left staging.
     """
 
@@ -49,14 +51,14 @@ def apply_day(
     """Make the mapping follow the staged days, this one and any that was not applied yet.
 
     Args:
-        keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
-        landed: the days that landed; what those not yet staged are compared with stays.
+        keep_days: the snapshots of this many newest days stay in staging. 0 keeps all.
+        landed: the days that landed. Of those not staged yet, the neighbours' snapshots stay.
         say: takes a line for the user.
-        say_every: seconds between lines about how far it is; None for the usual.
+        say_every: seconds between lines about progress. None means the default.
 
     Raises:
-        NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
-        psycopg.Error: the database; the mapping is as before.
+        NotApplied: the day is not staged, or its rows break a rule. The mapping is as before.
+        psycopg.Error: the database. The mapping is as before.
     """
     with (
         connect(url) as connection,
@@ -80,7 +82,7 @@ def apply_day(
         counts = run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)
         _begin, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
         if filled or followed:
-            # What the next run finds here it reads from end to end.
+            # The next run reads this table from end to end, with the dead rows.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         pruned = _prune(connection, sync_day, keep_days, landed) if keep_days else []
     return Applied(filled + written, deleted, days, pruned)
@@ -89,10 +91,10 @@ def apply_day(
 def _prune(
     connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]
 ) -> list[str]:
-    """Drop old snapshots, unless somebody uses them just now: then a later run does.
+    """Drop old snapshots. If another session uses them now, leave that to a later run.
 
     Returns:
-        The days whose snapshots are gone since.
+        The days whose snapshots were dropped.
     """
     dropped: list[str] = []
     parameters = {
@@ -123,7 +125,7 @@ def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> 
 
     Raises:
         NotTakenBack: it is not the newest one, or the snapshot of the day before was pruned.
-        psycopg.Error: the database. The mapping may have yet to follow, which the next run does.
+        psycopg.Error: the database. If the day is taken back, the next run has the mapping follow.
     """
     if not one(connection, "SELECT count(*) FROM agent_role_sync_days WHERE staged_at IS NOT NULL"):
         raise NotTakenBack(f"no day is staged, so {sync_day!r} is not, and nothing was changed")

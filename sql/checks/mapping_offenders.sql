@@ -1,6 +1,5 @@
--- The mapping against the newest staged day, pair by pair, for the checks that found a difference.
--- Pairs that the mapping has yet to follow, since a day was staged and not applied, are no
--- offenders.
+-- The mapping compared with the newest staged day, pair by pair. Asked only if a check found a
+-- difference. Pairs that are pending, since a day was staged and not applied, are no offenders.
 SELECT
     problem.kind,
     count(*) AS pairs,

@@ -5,7 +5,7 @@ SELECT
     pg_catalog.set_config(
         'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
     ),
-    -- What agent_role_pending asks whoever empties it.
+    -- agent_role_pending refuses to be emptied without it.
     pg_catalog.set_config('agent_roles.days_are_followed', 'on', TRUE);
 
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
@@ -27,7 +27,8 @@ ON CONFLICT (agent_id, role_id) DO UPDATE SET
     removed_at = excluded.removed_at
 WHERE mapping.* IS DISTINCT FROM excluded.*;
 
--- A pair of which no staged day says anything any more.
+-- Pairs that no staged day has any more. Those of pending days have changes, so only single pairs
+-- are looked at.
 WITH gone AS MATERIALIZED (
     SELECT
         pending.agent_id,
@@ -50,7 +51,7 @@ SET
     applied_by = current_setting('agent_roles.run_id', TRUE)
 WHERE staged_at IS NOT NULL AND applied_at IS NULL;
 
--- Not TRUNCATE, for which every reader of the table would have to be gone.
+-- Not TRUNCATE, which would wait for all readers of the table.
 DELETE FROM agent_role_pending;
 
 COMMIT;

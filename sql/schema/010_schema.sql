@@ -9,8 +9,8 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
--- One process at a time. Whoever may only read can't take the table's lock. Anybody can take the
--- other one, so it is for the time before the table is there.
+-- One process at a time. A role that may only read can't take the table's lock, but any role can
+-- take the advisory one. So that one is only for the time before the table is there.
 DO $$
 DECLARE
     place TEXT := pg_catalog.current_schema();
@@ -161,13 +161,13 @@ BEGIN
     );
 END $$;
 
--- As database.SCHEMA_VERSION has it. It rises with each change that the code needs.
+-- The code has the version as SCHEMA_VERSION. It rises with each change that the code needs.
 CREATE TABLE IF NOT EXISTS agent_role_schema_version (
     version INTEGER PRIMARY KEY
 );
 
--- What is not as it is below in the tables of earlier versions. To alter a table takes a lock that
--- readers wait for, also where there is nothing to alter.
+-- What differs in the tables of earlier versions. ALTER TABLE takes a lock that readers wait for,
+-- even if there is nothing to alter.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5) THEN
@@ -351,9 +351,9 @@ CREATE TABLE IF NOT EXISTS agent_role_pending (
 );
 
 COMMENT ON TABLE agent_role_pending IS
-'What changed since the mapping last followed: days, all of whose changes it is to follow, and '
-'single pairs of other days, or whose change was taken back. One may stand here twice. Whoever '
-'publishes a day or applies it locks this table first, so that they take turns.';
+'What the mapping does not follow yet: days, with all their changes, and single pairs whose '
+'change on another day is new or was taken back. A day or a pair may be here twice. A run locks '
+'this table before it publishes or applies a day, so that one does so at a time.';
 
 CREATE OR REPLACE FUNCTION agent_role_require_followed() RETURNS TRIGGER
 LANGUAGE plpgsql
@@ -369,8 +369,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_require_followed IS
-'Lets nobody empty agent_role_pending who does not say that the days in it were followed: not a '
-'copy of mapping/012_upsert_agent_roles.sql from when it had pairs only.';
+'Refuses to empty agent_role_pending unless the session says that the mapping follows the days in '
+'it. An early copy of mapping/012_upsert_agent_roles.sql, which knew only pairs, does not say so.';
 
 DO $$
 BEGIN
@@ -391,8 +391,8 @@ CREATE TABLE IF NOT EXISTS agent_role_turn (
 );
 
 COMMENT ON TABLE agent_role_turn IS
-'Empty. Whoever stages a day, prunes or takes one back locks this table first and holds it to the '
-'end of the transaction, so that they take turns.';
+'Empty. A run locks this table before it stages a day, prunes snapshots or takes a day back, and '
+'until the end of its transaction, so that one does so at a time.';
 
 -- Days and load tables of earlier versions were here. The latter are of runs that are over.
 DO $$
@@ -437,7 +437,7 @@ END;
 COMMENT ON FUNCTION agent_role_partition IS
 'The table that has the rows of a sync day in stg_agent_roles; null if none has.';
 
--- In this form, what it calls is settled now, and the planner puts it in place of the call.
+-- In this form, names are resolved now, and the planner inlines the function.
 CREATE OR REPLACE FUNCTION agent_role_pair_hash(agent_id BIGINT, role_id BIGINT)
 RETURNS BIGINT
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -455,7 +455,7 @@ COMMENT ON FUNCTION agent_role_pair_hash IS
 'A hash of a pair, null where an id is. PostgreSQL folds the halves of a BIGINT into one another '
 'before it hashes them: hence the upper one apart.';
 
--- To replace a view takes such a lock, too.
+-- CREATE OR REPLACE VIEW takes such a lock, too.
 DO $$
 BEGIN
     IF
@@ -509,7 +509,7 @@ BEGIN
         change.agent_id,
         change.role_id
     FROM agent_role_pending AS pending
-    -- Day by day, each by the index, instead of all changes to pick some from.
+    -- Day by day, each by the index. Otherwise PostgreSQL may read all changes.
     CROSS JOIN LATERAL (
         SELECT
             known.agent_id,
@@ -609,7 +609,7 @@ END $$;
 
 COMMENT ON VIEW agent_role_newest_day IS 'The newest staged day.';
 
--- No answer would read as "nobody" in an access review, so a day that is not staged is refused.
+-- In an access review, an empty answer reads as "nobody". So a day that is not staged is refused.
 CREATE OR REPLACE FUNCTION agent_role_staged_day_no(asked_day TEXT) RETURNS BIGINT
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
@@ -666,7 +666,7 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT
-        -- They take turns, so an even number of changes leaves things as they were.
+        -- Assigned and removed alternate, so an even number of changes leaves the pair as it was.
         (pg_catalog.array_agg(known.change ORDER BY known.day_no DESC))[1],
         known.agent_id,
         known.role_id
@@ -677,12 +677,12 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_changes_between IS
-'Which pairs were assigned or removed on the later sync day as against the earlier one.';
+'Which pairs the later sync day assigns or has removed, compared with the earlier one.';
 
--- What adds more to a table than it holds is faster with its indexes built at the end. These do so
--- for the runner, who may not: they take nothing from the caller but a number, and whatever the
--- caller does, no transaction ends with an index missing. Readers of the table wait meanwhile, so a
--- table that somebody is reading keeps its indexes.
+-- To add more rows than a table has is faster if its indexes are built at the end. These functions
+-- do that for the runner, who has no right to. They take nothing from the caller but a number, and
+-- no transaction can end with an index missing. Readers of the table wait meanwhile, so a table
+-- that somebody is reading keeps its indexes.
 CREATE OR REPLACE FUNCTION agent_role_is_bulk(added BIGINT, held_in REGCLASS) RETURNS BOOLEAN
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -690,7 +690,8 @@ BEGIN ATOMIC
         CASE nullif(pg_catalog.current_setting('agent_roles.bulk', TRUE), '')
             WHEN 'on' THEN $1 > 0::BIGINT
             WHEN 'off' THEN FALSE
-            -- For few rows, locks and catalogue cost more than is gained. One has about 60 bytes.
+            -- For few rows, locks and catalogue cost more than this gains. A row has about 60
+            -- bytes.
             ELSE
                 $1 >= 100000::BIGINT
                 AND 60::BIGINT * $1 >= pg_catalog.pg_relation_size($2)
@@ -698,8 +699,8 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION agent_role_is_bulk IS
-'Whether it pays to add so many rows to a table without its indexes, and build these then. The '
-'setting agent_roles.bulk, on or off, decides instead.';
+'Whether it is faster to add this number of rows to a table without its indexes, and then build '
+'them. The setting agent_roles.bulk, on or off, decides instead.';
 
 CREATE OR REPLACE FUNCTION agent_role_drop_change_indexes() RETURNS BOOLEAN
 LANGUAGE plpgsql SECURITY DEFINER
@@ -714,8 +715,8 @@ BEGIN
     INSERT INTO agent_role_turn (nothing) VALUES (NULL);
     DELETE FROM agent_role_turn;
     RETURN TRUE;
--- Somebody is reading it, maybe while waiting for a table of this run; or something of somebody
--- else's needs the key.
+-- Somebody is reading the table, maybe while waiting for a table of this run. Or another object
+-- depends on the key.
 EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
     RETURN FALSE;
 END $$;
@@ -770,8 +771,8 @@ BEGIN
     THEN
         RETURN 0;
     END IF;
-    -- Below is the rule of agent_role_pending_assignments, for all pairs. A view that has both would
-    -- aggregate all changes before it joins them with the few pairs that are pending.
+    -- Below is the rule of agent_role_pending_assignments, for all pairs. A view that has both
+    -- would aggregate all changes before it joins them with the few pairs that are pending.
     BEGIN
         ALTER TABLE agent_role_mapping DROP CONSTRAINT agent_role_mapping_pkey;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
@@ -821,8 +822,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_fill_mapping IS
-'Fill the mapping at once from all changes, if it is empty, these are many, and nobody is reading '
-'it; the rows that were written. What is pending is followed then.';
+'Fill the empty mapping from all changes at once, if they are many and nobody is reading it. Then '
+'nothing is pending. Returns the number of rows written.';
 
 REVOKE EXECUTE ON FUNCTION agent_role_drop_change_indexes FROM public;
 REVOKE EXECUTE ON FUNCTION agent_role_build_change_indexes FROM public;

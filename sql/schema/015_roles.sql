@@ -1,12 +1,12 @@
--- Who may do what: agent_roles_owner owns the tables, agent_roles_runner runs the job with no more
--- than it needs, agent_roles_reader reads. Safe to run again, also on tables that are in use.
--- By a superuser, or by the database's owner with CREATEROLE:
--- psql -f schema/010_schema.sql -f schema/015_roles.sql
+-- Who may do what: agent_roles_owner owns the tables, agent_roles_runner runs the job with the
+-- rights it needs and no others, agent_roles_reader reads. Safe to run again, also on tables in
+-- use. By a superuser, or by the database's owner with CREATEROLE: psql -f schema/010_schema.sql -f
+-- schema/015_roles.sql
 BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
--- Whoever runs this may do much: nobody else's function may answer to a name in it.
+-- The caller has many rights. So no name here may lead to a function that somebody else made.
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );
@@ -64,7 +64,8 @@ GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_drop_change_indexes TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_fill_mapping TO agent_roles_runner;
 
--- Who reads a table runs its owner's policies, and functions in its indexes: the runner's here.
+-- Reading a table runs its owner's policies, and the functions in its indexes. Here, the runner
+-- could make those.
 REVOKE ALL ON stg_agent_roles FROM agent_roles_reader;
 
 GRANT SELECT ON
