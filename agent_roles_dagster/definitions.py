@@ -1,10 +1,12 @@
-"""The code location: everything put together.
+"""The code location: `build_defs` puts everything together, and Dagster loads `defs`.
 
 https://docs.dagster.io/guides/build/projects-and-components
 """
 
 import warnings
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import click
 import dagster as dg
@@ -14,8 +16,9 @@ warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from agent_roles_dagster.engines import spark_resource  # noqa: E402
-from agent_roles_dagster.orchestration import assets, check_steps  # noqa: E402
+from agent_roles_dagster.orchestration import assets  # noqa: E402
 from agent_roles_dagster.orchestration.automation import automation_sensor  # noqa: E402
+from agent_roles_dagster.orchestration.checks import definitions as checks  # noqa: E402
 from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
     accept_held_day,
     load_day,
@@ -24,22 +27,50 @@ from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
 )
 from agent_roles_dagster.orchestration.partitions import refuse_range_option  # noqa: E402
 from agent_roles_dagster.orchestration.resources import AgentRolesResource  # noqa: E402
-from agent_roles_dagster.orchestration.sensors import landed_sync_days, notices  # noqa: E402
+from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days  # noqa: E402
+from agent_roles_dagster.orchestration.sensors.notices import notices  # noqa: E402
 from agent_roles_dagster.orchestration.terminal import terminal  # noqa: E402
 from agent_roles_dagster.settings import InvalidSetting, Settings  # noqa: E402
 
-refuse_range_option()
-try:
-    _settings = Settings.from_env()
-except InvalidSetting as error:
-    # Of this, Dagster's command line shows the sentence only.
-    raise click.UsageError(str(error)) from None
+
+def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All definitions.
+
+    Args:
+        settings: decide which engine there is, and whether days run by themselves.
+        resources: replace the resources of the same names, such as `agent_roles` in a test.
+    """
+    return dg.Definitions(
+        assets=[
+            watched(assets.landed_dump, settings),
+            assets.raw_roles,
+            assets.stage_agent_roles,
+            assets.agent_role_mapping,
+        ],
+        asset_checks=[
+            checks.check_stg_agent_roles,
+            checks.check_agent_role_pipeline_errors,
+            checks.check_agent_role_mapping,
+        ],
+        jobs=[load_day, accept_held_day, load_landed_days, take_back_newest],
+        sensors=[landed_sync_days, notices, automation_sensor(settings)],
+        resources={
+            "agent_roles": AgentRolesResource(),
+            "pyspark": spark_resource(settings),
+            **(resources or {}),
+        },
+        # A run uses the loggers that its configuration names. `console` is Dagster's own.
+        loggers={"console": dg.colored_console_logger, "terminal": terminal},
+        # One process for a whole run.
+        executor=dg.in_process_executor,
+    )
 
 
 def watched(landed: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
-    """The landed dump, as late once no day has landed for too long, if days run by themselves.
+    """Have Dagster show the landed dump as late if no day lands for too long.
 
-    No other asset has such a policy: their old days are reported anew without being new.
+    Only if days run by themselves. No other asset has such a policy, since reporting an old day
+    anew would count as fresh.
     """
     if not (settings.automation and settings.fresh_hours):
         return landed
@@ -48,26 +79,13 @@ def watched(landed: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
     return landed.replace_attributes(freshness_policy=policy)
 
 
-defs = dg.Definitions(
-    assets=[
-        watched(assets.landed_dump, _settings),
-        assets.raw_roles,
-        assets.stage_agent_roles,
-        assets.agent_role_mapping,
-    ],
-    asset_checks=[
-        check_steps.check_stg_agent_roles,
-        check_steps.check_agent_role_pipeline_errors,
-        check_steps.check_agent_role_mapping,
-    ],
-    jobs=[load_day, accept_held_day, load_landed_days, take_back_newest],
-    sensors=[landed_sync_days, notices, automation_sensor(_settings)],
-    resources={
-        "agent_roles": AgentRolesResource(),
-        "pyspark": spark_resource(_settings),
-    },
-    # Used by a run whose configuration names it. `console` is Dagster's own, as without this list.
-    loggers={"console": dg.colored_console_logger, "terminal": terminal},
-    # One process for a whole run.
-    executor=dg.in_process_executor,
-)
+def _settings() -> Settings:
+    try:
+        return Settings.from_env()
+    except InvalidSetting as error:
+        # Dagster's command line shows only the sentence of a UsageError.
+        raise click.UsageError(str(error)) from None
+
+
+refuse_range_option()
+defs = build_defs(_settings())

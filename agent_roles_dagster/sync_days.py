@@ -3,16 +3,14 @@
 import re
 from datetime import date
 
+from agent_roles_dagster.outcomes import InvalidSyncDay
+
 EXPECTED = (
     "a sync day is named day<N> (day1, day2, ..., no leading zero, 18 digits at most) or YYYY-MM-DD"
 )
 # With 18 digits at most, the number fits BIGINT.
 _NUMBERED = re.compile(r"day([1-9][0-9]{0,17})")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-class InvalidSyncDay(ValueError):
-    """The name is not valid for a sync day, or the day has not landed. The text is for the user."""
 
 
 def day_number(sync_day: str) -> int:

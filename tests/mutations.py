@@ -33,12 +33,16 @@ _GUARD = _PACKAGE + "staging/guard.py"
 _SETTINGS = _PACKAGE + "settings.py"
 _LANDING = _PACKAGE + "landing/find.py"
 _ARRIVAL = _PACKAGE + "landing/arrival.py"
-_SENSORS = _PACKAGE + "orchestration/sensors.py"
-_NOTICES = _PACKAGE + "orchestration/notices.py"
+_SENSORS = _PACKAGE + "orchestration/sensors/landed_days.py"
+_NOTICES = _PACKAGE + "orchestration/sensors/notices.py"
+_NEWS = _PACKAGE + "orchestration/notices/news.py"
+_SENTENCES = _PACKAGE + "orchestration/notices/sentences.py"
+_WEBHOOK = _PACKAGE + "orchestration/notices/webhook.py"
 _STAGING = _PACKAGE + "staging/stage.py"
 _TRANSFORM = _PACKAGE + "staging/transform.py"
 _MAPPING = _PACKAGE + "mapping/apply.py"
-_CHECKS = _PACKAGE + "orchestration/checks.py"
+_CHECKS = _PACKAGE + "orchestration/checks/rules.py"
+_CHECK_SPECS = _PACKAGE + "orchestration/checks/specs.py"
 _UPSERT = "sql/mapping/012_upsert_agent_roles.sql"
 _ROLES = "sql/schema/015_roles.sql"
 _PUBLISH_ERRORS = "sql/load/021_publish_errors.sql"
@@ -172,8 +176,8 @@ MUTATIONS = (
     Mutation(
         "a server that refuses is not asked again",
         _PACKAGE + "orchestration/retries.py",
-        "        except Refused:\n            raise\n",
-        "",
+        "return not isinstance(error, Refused)",
+        "return True",
         "tests/orchestration/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
     ),
     # The sensors.
@@ -200,14 +204,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the sensor of notices ends in time",
-        _SENSORS,
+        _NOTICES,
         "if time.monotonic() > until:\n                break",
         "if False:\n                break",
         _IN_NOTICES + "test_what_takes_too_long_to_tell_goes_on_at_the_next_tick",
     ),
     Mutation(
         "both sensors end within Dagster's minute",
-        _SENSORS,
+        _NOTICES,
         "_SECONDS = 30",
         "_SECONDS = 50",
         f"{_IN_NOTICES}test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it",
@@ -272,50 +276,50 @@ MUTATIONS = (
     # Notices.
     Mutation(
         "a webhook that never answers is given up",
-        _NOTICES,
+        _WEBHOOK,
         "open(request, timeout=_PATIENCE)",
         "open(request)",
         _IN_NOTICES + "test_a_webhook_that_never_answers_is_given_up",
     ),
     Mutation(
         "a webhook is given up within Dagster's minute",
-        _NOTICES,
+        _WEBHOOK,
         "_PATIENCE = 10",
         "_PATIENCE = 60",
         f"{_IN_NOTICES}test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it",
     ),
     Mutation(
         "a notice has a length that chat services take",
-        _NOTICES,
-        "_MOST = 3000",
-        "_MOST = 30_000",
+        _WEBHOOK,
+        "MOST = 3000",
+        "MOST = 30_000",
         _IN_NOTICES + "test_a_long_notice_is_cut_to_what_chat_services_take",
     ),
     Mutation(
         "the same failure is told once",
-        _SENSORS,
+        _NEWS,
         "        lines = [line for line in lines if line not in known]\n",
         "",
         _TOLD_ONCE,
     ),
     Mutation(
         "a failure is told again once the day landed again",
-        _SENSORS,
+        _NEWS,
         "return None if landed.records else runs[0]",
         "return runs[0]",
         _TOLD_ONCE,
     ),
     Mutation(
         "of an error that is not ours the text is not told",
-        _NOTICES,
-        "name = (error.cls_name if error else None)",
-        "name = (error.message if error else None)",
+        _SENTENCES,
+        "(data.error and _cause(data.error).cls_name)",
+        "(data.error and _cause(data.error).message)",
         _IN_NOTICES
         + "test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sentence",
     ),
     Mutation(
         "a notice that was not taken is kept",
-        _SENSORS,
+        _NOTICES,
         "        if not told:\n            raise\n",
         "",
         _IN_NOTICES + "test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said",
@@ -403,7 +407,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a blank reason accepts nothing",
-        _PACKAGE + "orchestration/assets.py",
+        _PACKAGE + "orchestration/acceptance.py",
         '(self.accept_removals or "").strip() or None',
         "self.accept_removals",
         _ACCEPTED,
@@ -841,7 +845,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a broken rule of staging stops the run",
-        _CHECKS,
+        _CHECK_SPECS,
         '_spec("stg_agent_roles", name, description, blocking=True)',
         '_spec("stg_agent_roles", name, description)',
         _DAMAGED_DAY,

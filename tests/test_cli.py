@@ -1,4 +1,4 @@
-"""`agent-roles run`: what a terminal shows of each outcome, whole, and the exit code."""
+"""`agent-roles`: what a terminal shows of each outcome, whole, and the exit code."""
 
 import io
 import json
@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from agent_roles_dagster import cli
-from agent_roles_dagster.orchestration import retries
+from agent_roles_dagster.orchestration import many_days, retries
 from agent_roles_dagster.orchestration.assets import raw_roles
 from tests import CHECKOUT
 from tests.conftest import Pipeline
@@ -41,12 +41,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def run(*arguments: str) -> tuple[int, str]:
+def run(*arguments: str, command: str = "run") -> tuple[int, str]:
     """The command in this process: its exit code, and all that it printed, without the times."""
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
-        code = cli.main(["run", *arguments])
-    return code, re.sub(r"seconds: .*", "seconds: ...", said.getvalue())
+        code = cli.main([command, *arguments])
+    return code, re.sub(r"seconds: .*|[0-9.]+ s a day.*", "...", said.getvalue())
 
 
 def start(env: dict[str, str], *arguments: str, config: str = "") -> "subprocess.Popen[str]":
@@ -82,13 +82,13 @@ def test_a_day_with_warnings_ends_with_a_line_that_counts_them(
 day2: reading {pipeline.landing}/day2
 day2: 2 files, 480 bytes
 day2: raw_roles is written
-day2: seconds: ...
+day2: ...
 day2: 19 raw rows = 15 valid pairs + 1 duplicate + 3 invalid; 14 assigned, 4 removed since day1
 day2: stg_agent_roles is written
 day2: agent_role_pipeline_errors is written
 day2: day_may_be_staged of stg_agent_roles passed
 WARNING day2: the check no_invalid_rows of agent_role_pipeline_errors failed (warning). What it\
- expects: No row was refused. A warning if some were, an error above 20%. Found: invalid rows: 3.
+ expects: No raw row is invalid. A warning if some are, an error above 20%. Found: invalid rows: 3.
 WARNING day2: the check no_removals_beside_invalid_records of stg_agent_roles failed (warning).\
  What it expects: No role lost agents on a day when records of that role were invalid: that may be\
  damage in the dump, not removals. Found: roles: 1, removals: 1.
@@ -122,7 +122,7 @@ def test_a_day_without_warnings_says_so_and_an_error_is_counted_as_one(pipeline:
     code, said = run("day2")
     assert [line for line in said.splitlines() if line.startswith(("WARNING", "ERROR"))] == [
         "ERROR day2: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What"
-        " it expects: No row was refused. A warning if some were, an error above 20%. Found:"
+        " it expects: No raw row is invalid. A warning if some are, an error above 20%. Found:"
         " invalid rows: 1.",
         "WARNING day2: the check no_removals_beside_invalid_records of stg_agent_roles failed"
         " (warning). What it expects: No role lost agents on a day when records of that role were"
@@ -240,6 +240,7 @@ day1: raw_roles is written
 WARNING {away}. Trying again in 0.1 seconds (1 of 3).
 WARNING {away}. Trying again in 0.1 seconds (2 of 3).
 WARNING {away}. Trying again in 0.1 seconds (3 of 3).
+WARNING day1: checks are shown as they were found last (NotReachable)
 ERROR {away}
 day1: failed
 """,
@@ -274,6 +275,126 @@ def test_an_error_that_is_not_ours_comes_with_its_trace(pipeline: Pipeline) -> N
     assert 'UndefinedTable: relation "agent_role_sync_days" does not exist' in said
     assert "Stack Trace:" in said
     assert said.endswith("\nday1: failed\n")
+
+
+# Many days
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a day takes here, only the first and the last are told of."""
+    monkeypatch.setattr(many_days, "_QUICK", 600.0)
+    monkeypatch.setattr(many_days, "_PROGRESS_EVERY", 600.0)
+
+
+def load(*arguments: str) -> tuple[int, str]:
+    return run(*arguments, command="load")
+
+
+def applied(pipeline: Pipeline) -> list[str]:
+    query = "SELECT sync_day FROM agent_role_sync_days WHERE applied_at IS NOT NULL ORDER BY day_no"
+    return [day for (day,) in pipeline.rows(query)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_load_loads_what_landed_in_its_order_and_tells_how_far_it_is(
+    pipeline: Pipeline, home: Path
+) -> None:
+    for day in ("day1", "day2", "day10"):
+        write(pipeline, day, [1, 2])
+    expected = """\
+day 1 of 3 (day1): 2 pairs, 2 changes; ...
+day 3 of 3 (day10): 2 pairs, 0 changes; ...
+Loaded 3 of 3 days: day1, day2, day10.
+"""
+    assert load() == (0, expected)
+    again = "Loaded 0 of 0 days. 3 more were staged as they landed.\n"
+    assert load() == (0, again)
+    chosen = "Loaded 2 of 2 days: day2, day10.\n"
+    for arguments in (["--from", "day2", "--to", "day10"], ["--day", "day10", "day2"]):
+        code, said = load("--again", *arguments)
+        assert (code, said.splitlines(keepends=True)[-1]) == (0, chosen)
+    # On the same instance as other commands.
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_materialized_partitions(raw_roles.key) == {"day1", "day2", "day10"}
+
+
+STOPPED = """\
+day 1 of 3 (day1): 12 pairs, 12 changes; ...
+ERROR Loaded 1 of 3 days: day1.
+day2 (unreadable): day2/roles.json: the file is empty. Nothing was changed in any table. Land the\
+ whole dump again and materialise the day.
+Not reached: 1 days: day3.
+Each day that was loaded is whole. Once the others are corrected or accepted, run the job again: it\
+ loads what is left.
+load: unreadable
+"""
+SKIPPED = """\
+WARNING day2/roles.json: the file is empty. Nothing was changed in any table. Land the whole dump\
+ again and materialise the day.
+day 1 of 2 (day2): not loaded; ...
+day 2 of 2 (day3): 0 pairs, 12 changes; ...
+ERROR Loaded 1 of 2 days: day3. 1 more were staged as they landed.
+day2 (unreadable): day2/roles.json: the file is empty. Nothing was changed in any table. Land the\
+ whole dump again and materialise the day.
+changes_are_usual warns on 1 of them.
+Each day that was loaded is whole. Once the others are corrected or accepted, run the job again: it\
+ loads what is left.
+load: unreadable
+"""
+
+
+@pytest.mark.usefixtures("quick")
+def test_load_stops_at_a_day_that_is_refused_or_skips_it(pipeline: Pipeline) -> None:
+    write(pipeline, "day1", list(range(12)))
+    pipeline.write("day2", {"roles.json": ""})
+    pipeline.write("day3", {"roles.json": "[]"})
+    assert load() == (1, STOPPED)
+    assert applied(pipeline) == ["day1"]
+    code, said = load("--skip-refused", "--accept-removals", "day3=The tenant is closed: a=b.")
+    assert (code, said) == (1, SKIPPED)
+    assert applied(pipeline) == ["day1", "day3"]
+    assert pipeline.rows(
+        "SELECT accepted_reason FROM agent_role_sync_days WHERE sync_day = 'day3'"
+    ) == [("The tenant is closed: a=b.",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--day", "day1", "--to", "day2"],
+            "--day names the days, so --from and --to can't be given, too.",
+        ),
+        (
+            ["--from", "day2", "--to", "day1"],
+            "from is 'day2', which comes after 'day1'. Nothing was changed in any table. Correct"
+            " the run's config and run load_landed_days again.",
+        ),
+        (
+            ["--accept-removals", "day7=They are right."],
+            "accept_removals names 'day7', which is none of the days to load. Nothing was changed"
+            " in any table. Correct the run's config and run load_landed_days again.",
+        ),
+    ],
+)
+def test_a_load_that_can_not_be_meant_is_refused_in_a_sentence(
+    pipeline: Pipeline, arguments: list[str], sentence: str
+) -> None:
+    write(pipeline, "day1", [1])
+    assert load(*arguments) == (2, f"ERROR {sentence}\n")
+    assert pipeline.rows("SELECT to_regclass('agent_role_sync_days')") == [(None,)]
+
+
+@pytest.mark.parametrize("given", ["day1", "day1=", "day1= ", "=They are right."])
+def test_an_acceptance_names_a_day_and_a_reason(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["load", "--accept-removals", given])
+    assert ended.value.code == 2
+    wrong = f"--accept-removals: {given!r} is not of the form DAY=REASON\n"
+    assert capsys.readouterr().err.endswith(wrong)
 
 
 # What is refused before anything runs

@@ -9,7 +9,7 @@ import pytest
 from agent_roles_dagster.display import in_chat, in_markdown, plain
 from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
-from agent_roles_dagster.orchestration.notices import post
+from agent_roles_dagster.orchestration.notices.webhook import post
 from agent_roles_dagster.outcomes import Unreadable
 from tests.conftest import Pipeline
 from tests.webhooks import webhook

@@ -39,11 +39,10 @@ from agent_roles_dagster.landing.days import landed_days
 from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.mapping.apply import apply_day
-from agent_roles_dagster.outcomes import Pruned, Unreadable
+from agent_roles_dagster.outcomes import Held, Pruned, Unreadable
 from agent_roles_dagster.postgres import connection as connection_module
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.stage import stage_day
-from agent_roles_dagster.staging.staged_day import Held
 from tests import model
 from tests.conftest import empty_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages

@@ -116,6 +116,16 @@ def test_the_database_moves_with_its_roles_and_what_the_runner_made_runs_as_the_
     assert after[0] == after[1]
 
 
+def test_the_newest_day_is_taken_back_by_its_job(pipeline: Pipeline, tmp_path: Path) -> None:
+    after = []
+    for number in (1, 2):
+        write_day(pipeline.landing, f"day{number}", number)
+        assert pipeline.run(f"day{number}").success
+        after.append(tables(pipeline.database))
+    do("-j take_back_newest_day", tmp_path, ("day3", "day2"))
+    assert tables(pipeline.database) == after[0]
+
+
 def test_the_tables_are_restored_from_the_dumps_alone(
     pipeline: Pipeline, other_database: str, tmp_path: Path
 ) -> None:
@@ -123,7 +133,7 @@ def test_the_tables_are_restored_from_the_dumps_alone(
         write_day(pipeline.landing, f"day{number}", number)
         assert pipeline.run(f"day{number}").success
     do(
-        'for day in $(ls "$AGENT_ROLES_LANDING"',
+        "-j load_landed_days",
         tmp_path,
         AGENT_ROLES_DATABASE_URL=other_database,
         AGENT_ROLES_HOME=str(tmp_path / "home"),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, is_sync_day
+from agent_roles_dagster.outcomes import InvalidSyncDay
+from agent_roles_dagster.sync_days import EXPECTED, day_number, is_sync_day
 
 NO_NAMES = (
     "",

@@ -2,7 +2,8 @@
 
 from agent_roles_dagster.landing.errors import storage_errors
 from agent_roles_dagster.landing.files import entry_name, file_system, is_folder, shown
-from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay, day_number, is_sync_day
+from agent_roles_dagster.outcomes import InvalidSyncDay
+from agent_roles_dagster.sync_days import EXPECTED, day_number, is_sync_day
 
 
 def landed_days(landing: str) -> list[str]:

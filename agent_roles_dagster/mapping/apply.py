@@ -6,19 +6,12 @@ from dataclasses import dataclass
 
 import psycopg
 
+from agent_roles_dagster.outcomes import NotApplied, NotTakenBack
 from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.postgres.locks import lock_tables
 from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 from agent_roles_dagster.progress import Progress, writing
 from agent_roles_dagster.sync_days import day_number
-
-
-class NotApplied(Exception):
-    """The day can't be applied. The text is for the user. The mapping is as before."""
-
-
-class NotTakenBack(Exception):
-    """The day can't be taken back. The text is for the user. Nothing was changed."""
 
 
 @dataclass(frozen=True)

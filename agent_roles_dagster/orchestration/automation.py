@@ -1,4 +1,4 @@
-"""The automation conditions: when an asset's day is run without anybody asking for it.
+"""The automation conditions: when a day runs by itself.
 
 https://docs.dagster.io/guides/automate/declarative-automation
 """
@@ -17,22 +17,22 @@ LOADED = "agent_roles/loaded"
 
 _Condition = dg.AutomationCondition
 
-# At first sight, each day that has landed and was never run. Then once for each landing that the
-# sensor reports, whether the run fails or not. Unlike in eager(), neither a run in progress nor a
-# finished one settles it: it may have read the dump that was there before.
+# First, each day that has landed and was never run. Then once for each landing that the sensor
+# reports, no matter whether the run fails. Unlike with eager(), a run in progress does not count as
+# an answer to a landing: it may have read the earlier dump.
 _AT_FIRST = _Condition.initial_evaluation()
-# What a run that loads many days reports as landed, it has read itself.
+# A run that loads many days has read the landings that it reports.
 _LANDED = _Condition.any_deps_match(
     _Condition.newly_updated() & ~_Condition.all_new_updates_have_run_tags(tag_keys={LOADED})
 )
-# The report of a day that is there at first sight may count as new at the second.
+# A day that the first evaluation requested may look newly updated at the second.
 _SEEN_AT_FIRST = (~_AT_FIRST).newly_true() & _Condition.newly_requested()
 ON_LANDING = (_AT_FIRST & _Condition.missing() & ~_Condition.any_deps_missing()) | (
     _LANDED & ~_SEEN_AT_FIRST
 )
 
-# In one run with what it depends on, where that is requested: in a run, failed blocking checks
-# stop what follows. Never after somebody ran only that: they may want to look before they go on.
+# In one run with its upstream assets, if these are requested: failed blocking checks then stop the
+# run. Not after a person ran only the upstream assets, who may want to look at them first.
 WITH_UPSTREAM = _Condition.any_deps_match(_Condition.will_be_requested())
 
 
@@ -40,7 +40,7 @@ _SENSOR = "landed_days_run"
 
 
 def automation_is_on(instance: dg.DagsterInstance, settings: Settings) -> bool:
-    """Whether the automation's sensor is on: by its switch, or else by the setting."""
+    """Whether the automation's sensor is on. Its switch comes before the setting."""
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         if state.name == _SENSOR and state.status != InstigatorStatus.DECLARED_IN_CODE:
             return state.status == InstigatorStatus.RUNNING
@@ -48,7 +48,7 @@ def automation_is_on(instance: dg.DagsterInstance, settings: Settings) -> bool:
 
 
 def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinition:
-    """The sensor that launches what the conditions ask for; it is on if the setting says so."""
+    """The sensor that launches the runs that the conditions request. The setting turns it on."""
     status = dg.DefaultSensorStatus
     return dg.AutomationConditionSensorDefinition(
         _SENSOR,
@@ -57,7 +57,7 @@ def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinit
         minimum_interval_seconds=LOOK_EVERY,
         # Several days at once would wait for Dagster's backfills, which start every 30 seconds.
         emit_backfills=False,
-        # A run that died is started again as a whole: its day may have landed anew meanwhile.
+        # A run that died is started again as a whole, since its day may have landed again.
         run_tags={"dagster/retry_strategy": "ALL_STEPS"},
         default_status=status.RUNNING if settings.automation else status.STOPPED,
     )

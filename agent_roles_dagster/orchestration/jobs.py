@@ -1,4 +1,4 @@
-"""The jobs that have a name. Any other run is of whatever assets somebody chooses.
+"""The named jobs. Any other run materialises the assets that a person chooses.
 
 https://docs.dagster.io/guides/build/jobs/asset-jobs
 """
@@ -10,20 +10,22 @@ import dagster as dg
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from pydantic import Field
 
-from agent_roles_dagster.mapping.apply import NotTakenBack, take_back_newest_day
-from agent_roles_dagster.orchestration.assets import ACCEPT
+from agent_roles_dagster.mapping.apply import take_back_newest_day
+from agent_roles_dagster.orchestration.acceptance import ACCEPT
 from agent_roles_dagster.orchestration.automation import LOAD, LOADED
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
+from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.many_days import load_days
 from agent_roles_dagster.orchestration.partitions import sync_day_partitions
-from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.reports import Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.orchestration.stale_reports import refresh
+from agent_roles_dagster.outcomes import NotTakenBack
 from agent_roles_dagster.postgres.connection import connect
 
 
 def _to_fill_in(sync_day: str) -> dict[str, Any]:
-    """What the launchpad shows for the day: only the reason and the approver are missing."""
+    """The launchpad's config for the day. Only the reason and the approver are left to fill in."""
     accept = {"day": sync_day, "reason": "", "approver": ""}
     return {"ops": {"stage_agent_roles": {"config": {"accept": accept}}}}
 
@@ -40,8 +42,8 @@ accept_held_day = dg.define_asset_job(
     selection=dg.AssetSelection.assets("raw_roles", STAGED, ERRORS, MAPPING),
     partitions_def=sync_day_partitions,
     config=dg.PartitionedConfig(sync_day_partitions, run_config_for_partition_key_fn=_to_fill_in),
-    description="Stages and applies a day that was held, since its removals are right. Choose the"
-    " day as the partition, and fill in the reason and the approver: both are kept with the day.",
+    description="Stages and applies a held day whose removals are right. Choose the day as the"
+    " partition, and fill in the reason and the approver. Both are kept with the day.",
 )
 
 
@@ -51,7 +53,7 @@ accept_held_day = dg.define_asset_job(
         LOADED: "many days",
         # Not the limit for a run of one day.
         MAX_RUNTIME_SECONDS_TAG: str(7 * 86_400),
-        # A run that died goes on with what is not loaded yet.
+        # If the run dies, the next one loads what is left.
         "dagster/retry_strategy": "ALL_STEPS",
     },
     description="Loads a folder of many days in one run: all that have landed and are not staged as"
@@ -71,8 +73,8 @@ class DayToTakeBack(dg.Config):
 @dg.op(
     name="take_back",
     out={},
-    description="Takes the day out of all tables, has the mapping follow, and reports the days"
-    " that it concerns.",
+    description="Takes the day out of all tables and the mapping, and reports the days that this"
+    " changes.",
 )
 def _take_back(
     context: dg.OpExecutionContext, config: DayToTakeBack, agent_roles: AgentRolesResource
@@ -82,11 +84,9 @@ def _take_back(
         try:
             take_back_newest_day(connection, day, context.run_id)
         except NotTakenBack as error:
-            raise dg.Failure(
-                str(error), {"outcome": "not taken back"}, allow_retries=False
-            ) from None
+            raise failure(error) from None
         context.log.info(f"{day}: taken back, as if it had never been staged")
-        yield from owed(context, connection, day, own=[], since=f"{day} was taken back")
+        yield from refresh(context, connection, day, own=[], since=f"{day} was taken back")
 
 
 @dg.job(

@@ -8,10 +8,11 @@ https://docs.dagster.io/guides/build/ops
 
 import math
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -23,6 +24,8 @@ from dagster._core.definitions.data_version import (
     DATA_VERSION_TAG,
 )
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
@@ -32,31 +35,31 @@ from agent_roles_dagster.landing.days import landed_days, landed_sentence, requi
 from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks, reports
-from agent_roles_dagster.orchestration.assets import (
-    apply_and_report,
-    landed_dump,
-    raw_roles,
-    read_day,
-    stage_and_report,
-    what_landed,
-)
-from agent_roles_dagster.orchestration.automation import LOAD
-from agent_roles_dagster.orchestration.check_results import passing_again
+from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
+from agent_roles_dagster.orchestration.checks.history import passing_again
+from agent_roles_dagster.orchestration.failures import failure
+from agent_roles_dagster.orchestration.landing_metadata import what_landed
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.renewal import owed
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
-from agent_roles_dagster.outcomes import Unreadable
+from agent_roles_dagster.orchestration.stale_reports import refresh
+from agent_roles_dagster.orchestration.steps import apply_and_report, read_day, stage_and_report
+from agent_roles_dagster.outcomes import (
+    ChecksFailed,
+    InvalidLoad,
+    InvalidSyncDay,
+    NotRead,
+    Unreadable,
+)
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
-from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
+from agent_roles_dagster.sync_days import day_number
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 Result = Event | dg.MaterializeResult[None] | dg.AssetCheckResult
 _PROGRESS_EVERY = 10.0
 _NAMED = 5
-# What a day that is done sooner logs of itself is for debugging: a year of them would be read by
-# nobody.
+# A day that is done sooner logs nothing of its own: nobody would read a year of them.
 _QUICK = 2.0
 _STAGED = """
     SELECT
@@ -118,8 +121,8 @@ class _SparingLog:
     since: float = field(default_factory=time.monotonic)
 
     def info(self, text: str, **more: Any) -> None:
-        is_quick = time.monotonic() - self.since < _QUICK
-        (self.log.debug if is_quick else self.log.info)(text, **more)
+        if time.monotonic() - self.since >= _QUICK:
+            self.log.info(text, **more)
 
     def warning(self, text: str, **more: Any) -> None:
         self.log.warning(text, **more)
@@ -253,6 +256,7 @@ def load_days(
     try:
         with ExitStack() as opened:
             opened.enter_context(connections_kept())
+            opened.enter_context(_event_log_open(context))
             engine = cache(lambda: opened.enter_context(started(pyspark, settings)))
             for day in to_load:
                 # Not for longer: each day finds out anew whether the tables are this version's.
@@ -260,8 +264,8 @@ def load_days(
                     yield from run.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
                 if progress.refused and config.on_refused is OnRefused.stop:
                     break
-        if progress.loaded:
-            yield from run.report_others(progress.loaded[-1])
+        # Also what an earlier try of this run, or one that was killed, did not come to report.
+        yield from run.report_others((progress.loaded or chosen)[-1])
     except BaseException:
         context.log.error(progress.summary())
         raise
@@ -306,12 +310,7 @@ def _chosen(config: LoadConfig, landing: str) -> list[str]:
             if not reason.strip():
                 raise InvalidSyncDay(f"accept_removals gives no reason for {day}")
     except InvalidSyncDay as error:
-        raise dg.Failure(
-            f"{error}. Nothing was changed in any table. Correct the run's config and run {LOAD}"
-            " again.",
-            {"outcome": "refused"},
-            allow_retries=False,
-        ) from None
+        raise failure(InvalidLoad(str(error))) from None
     return chosen
 
 
@@ -343,6 +342,23 @@ def _is_reported(instance: dg.DagsterInstance, day: str) -> bool:
         [key], PartitionKeyFilter(key=day)
     )
     return key in found and found[key].evaluation is not None
+
+
+@contextmanager
+def _event_log_open(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Keep Dagster's event log open, where that is in SQLite.
+
+    Dagster opens it anew for each event. The last connection that closes writes the whole log back,
+    which takes more than half of the time of a small day.
+    """
+    storage: Any = context.instance.event_log_storage
+    shards = [INDEX_SHARD_NAME, context.run_id]
+    with ExitStack() as opened:
+        for shard in shards if isinstance(storage, SqliteEventLogStorage) else ():
+            kept = sqlite3.connect(storage.path_for_shard(shard))
+            opened.enter_context(closing(kept))
+            kept.execute("SELECT count(*) FROM sqlite_master").fetchall()  # it opens the file then
+        yield
 
 
 class _Run:
@@ -398,11 +414,19 @@ class _Run:
             self._progress.loaded.append(day)
         except dg.Failure as failure:
             outcome = str(failure.metadata["outcome"].value)
-            self._progress.refused[day] = outcome, failure.description or ""
-            if self._config.on_refused is OnRefused.skip:
-                self._context.log.warning(failure.description)
+            self._refuse(day, outcome, failure.description or "")
+        except NotRead as error:
+            # The run stops here as a step of the day would, and is retried as that is.
+            if self._config.on_refused is OnRefused.stop:
+                raise
+            self._refuse(day, "not read", str(error))
         yield from self._landing(day, seen)
         self._progress.tell(day, said)
+
+    def _refuse(self, day: str, outcome: str, text: str) -> None:
+        self._progress.refused[day] = outcome, text
+        if self._config.on_refused is OnRefused.skip:
+            self._context.log.warning(text)
 
     def report(self, day: str, known: str | None) -> Iterator[Event]:
         """What is shown of a day that some other run loaded, in another place."""
@@ -423,7 +447,7 @@ class _Run:
     def report_others(self, day: str) -> Iterator[Event]:
         """What the run changed for other days, once for all that it loaded."""
         with connect(self._agent_roles.database_url()) as connection:
-            yield from owed(self._of(day), connection, day, own=[])
+            yield from refresh(self._of(day), connection, day, own=[], is_bounded=False)
             yield from passing_again(self._of(day), checks.of_mapping(connection))
 
     def _of(self, day: str) -> _Day:
@@ -464,11 +488,11 @@ class _Run:
                 self._context.log.warning(f"{day}: {checks.finding(each)}")
         if blocking := [each for each in failed if each.check_name in checks.BLOCKING]:
             names = ", ".join(each.check_name for each in blocking)
-            raise dg.Failure(
-                f"{day} is staged and not applied, since these checks failed: {names}. Materialise"
-                " the day again.",
-                {"outcome": "checks failed"},
-                allow_retries=False,
+            raise failure(
+                ChecksFailed(
+                    f"{day} is staged and not applied, since these checks failed: {names}."
+                    " Materialise the day again."
+                )
             )
 
 

@@ -1,4 +1,4 @@
-"""The partitions: sync days, which arrive over time. Which names are valid is `sync_days`' affair.
+"""The partitions: sync days, which arrive over time. `sync_days` says which names are valid.
 
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
@@ -18,17 +18,16 @@ from dagster._core.storage.tags import (
 )
 
 from agent_roles_dagster.landing.days import require_landed
-from agent_roles_dagster.outcomes import NotRead
+from agent_roles_dagster.orchestration.failures import failure
+from agent_roles_dagster.outcomes import InvalidSyncDay, NotRead, RangeOfDays
 from agent_roles_dagster.settings import Settings
-from agent_roles_dagster.sync_days import InvalidSyncDay
 
 
 class SyncDayPartitions(dg.DynamicPartitionsDefinition):
-    """Dynamic partitions that know by themselves a day that has landed.
+    """Dynamic partitions that register a landed day when Dagster's command line asks for it.
 
-    Dagster's command line refuses a key that is not registered, and has no command to register
-    one; it asks this object, which registers the day if it has landed. The webserver and the
-    daemon see ordinary dynamic partitions of the same name.
+    The command line refuses a key that is not registered, and can't register one. The webserver
+    and the daemon see ordinary dynamic partitions of the same name.
     """
 
     def has_partition_key(
@@ -37,10 +36,10 @@ class SyncDayPartitions(dg.DynamicPartitionsDefinition):
         current_time: datetime | None = None,
         dynamic_partitions_store: DynamicPartitionsStore | None = None,
     ) -> bool:
-        """Whether the day is registered, registering it first if it has landed.
+        """Whether the day is registered. A day that has landed is registered first.
 
         Raises:
-            click.UsageError: its name is no sync day's, it has not landed, or nobody can tell.
+            click.UsageError: its name is not valid, it has not landed, or the store can't be read.
         """
         if super().has_partition_key(partition_key, current_time, dynamic_partitions_store):
             return True
@@ -60,10 +59,10 @@ sync_day_partitions = SyncDayPartitions(name=SYNC_DAY)
 
 
 def of_one_day(compute: Any) -> Any:
-    """A step that refuses a run over a range, as "pass partition ranges to single run" launches.
+    """A step that refuses a run over a range of days, which "pass partition ranges" launches.
 
-    Dagster takes such days in the order of registration, and none at all where that has the range's
-    end before its start: the run would end well, without having done anything.
+    Dagster takes these days in the order of their registration. If the range's end was registered
+    before its start, it takes none, and the run would succeed without doing anything.
     """
 
     @wraps(compute)
@@ -72,15 +71,14 @@ def of_one_day(compute: Any) -> Any:
         first = tags.get(ASSET_PARTITION_RANGE_START_TAG)
         last = tags.get(ASSET_PARTITION_RANGE_END_TAG)
         if first != last:
-            why = {"outcome": "refused"}
-            raise dg.Failure(_range_sentence(first, last), why, allow_retries=False)
+            raise failure(RangeOfDays(_range_sentence(first, last)))
         yield from compute(context, *args, **resources)
 
     return step
 
 
 def refuse_range_option() -> None:
-    """The same for the option of Dagster's command line, before it answers with a traceback.
+    """Refuse the range option of Dagster's command line in a sentence, instead of a traceback.
 
     Raises:
         click.UsageError: the command that imports this has the option.

@@ -1,6 +1,6 @@
-"""What is shown of a day. It follows from the tables alone, so it can be said again at any time.
+"""What Dagster shows of a day. It follows from the tables alone, so it can be reported anew.
 
-Each report has a version of what it was made of, as its data version: `renewal` goes by it.
+Each report has a data version, which follows from the tables, too. `stale_reports` compares it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 class Context(Protocol):
-    """What is asked of a run of one day: a Dagster asset's context has it."""
+    """What a step needs to know about its run. The context of a Dagster asset has it."""
 
     @property
     def partition_key(self) -> str: ...
@@ -36,10 +36,10 @@ class Context(Protocol):
     def log(self) -> Any: ...
 
 
-# What a run says of itself, not of the day. It stays with the day when that is reported anew.
+# These say something about the run, not the day. A new report of the day keeps them.
 TIME_SPENT, CHANGED, DELETED = "time spent", "rows changed", "rows deleted"
 OF_THE_RUN = {TIME_SPENT, CHANGED, DELETED}
-# The version of a day's report that is not staged, such as one that was taken back.
+# The version of the report of a day that is not staged, such as a day that was taken back.
 NOT_STAGED = "not staged"
 
 
@@ -47,10 +47,10 @@ def of_staged(connection: Connection, day: str, *, is_applied_next: bool = False
     """Metadata of a staged day's stg_agent_roles.
 
     Args:
-        is_applied_next: whether the same run applies the day, so that nobody needs a preview.
+        is_applied_next: whether the same run applies the day, so that no preview is needed.
     """
     known = rows_of_file(connection, "reports/shown_day", sync_day=day)[0]
-    # In reading order, as the interface keeps it: what is so, its numbers, and how to look closer.
+    # The interface keeps this order: the facts, their numbers, and how to look closer.
     shown: dict[str, Any] = {"summary": dg.MetadataValue.md(day_summary(connection, known))}
     if known["previous_day"] and (newly_assigned(known) or known["removed"]):
         shown["changed pairs"] = dg.MetadataValue.md(changed_pairs(connection, known))
@@ -90,7 +90,7 @@ TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def newly_assigned(known: Mapping[str, Any]) -> int:
-    """Pairs that the previous staged day did not assign."""
+    """How many pairs the previous day did not assign."""
     return int(known["assigned"] - (known["previous_assigned"] - known["removed"]))
 
 
@@ -102,7 +102,7 @@ def of_errors(connection: Connection, day: str) -> dict[str, Any]:
         "invalid rows": known["error_rows"],
         "share of raw rows": f"{known['error_rows'] / max(known['error_raw_rows'], 1):.1%}",
         "rows in SQL": in_psql(
-            # Not raw_record, which may have names and addresses, and which few may read.
+            # Not raw_record: it may have names and addresses, and few accounts may read it.
             "SELECT id, agent_id, role_id, error_message FROM agent_role_pipeline_errors"
             "\nWHERE sync_day = '{day}'",
             day=day,
@@ -132,7 +132,7 @@ def of_mapping(connection: Connection, day: str) -> dict[str, Any]:
     }
 
 
-# Of which columns each column is made. Times, serial numbers and the day's name are of none.
+# The columns from which each column is made. Times, serial numbers and the day's name have none.
 _MADE_OF = {
     STAGED: {name: ("raw_roles", name) for name in ("agent_id", "role_id", "status")},
     ERRORS: {name: ("raw_roles", name) for name in ("agent_id", "role_id")},
@@ -151,7 +151,7 @@ def _lineage(asset: dg.AssetKey) -> dict[str, Any]:
 def of_not_staged(day: str) -> dict[str, Any]:
     return {
         "summary": dg.MetadataValue.md(
-            f"**{day}** is not staged any more: it was taken back, or the tables are others."
+            f"**{day}** is not staged any more: it was taken back, or this is another database."
         ),
         "dagster/partition_row_count": 0,
     }
@@ -161,7 +161,7 @@ METADATA = {STAGED: of_staged, ERRORS: of_errors, MAPPING: of_mapping}
 
 
 def may_be_staged(connection: Connection, day: str) -> dg.AssetCheckResult:
-    """The check's result of a day that was staged."""
+    """The result of the check day_may_be_staged for a staged day."""
     known = rows_of_file(connection, "reports/shown_day", sync_day=day)[0]
     accepted = known["accepted_reason"]
     return dg.AssetCheckResult(
@@ -185,10 +185,10 @@ def found(
     asset: dg.AssetKey,
     whole: Sequence[dg.AssetCheckResult] | None = None,
 ) -> list[dg.AssetCheckEvaluation]:
-    """What the asset's checks find for the day, other than whether it may be staged.
+    """What the asset's checks find for the day, except for whether it may be staged.
 
     Args:
-        whole: what is known of the whole mapping, which takes a pass over it to find out.
+        whole: the results for the whole mapping, if they are known. They take a pass over it.
     """
     if asset == STAGED:
         results = checks.of_staging(connection, day)
@@ -217,7 +217,7 @@ def evaluation(day: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation
 def version(
     connection: Connection, day: str, asset: dg.AssetKey, *, is_applied_next: bool = False
 ) -> dg.DataVersion:
-    """The version of what the tables say of the day, for the report of a run of its own."""
+    """The version of the day's report, as the tables are now."""
     for known in rows_of_file(connection, "reports/versions"):
         if known["sync_day"] == day:
             name = asset.to_user_string()
@@ -226,5 +226,5 @@ def version(
 
 
 def in_psql(query: str, **days: str) -> dg.MarkdownMetadataValue:
-    """A query that shows the rows behind a result, for psql; a day's name needs no escapes."""
+    """A query for psql that shows the rows behind a result. A day's name needs no escapes."""
     return dg.MetadataValue.md(f"```sql\n{query.format(**days)};\n```")

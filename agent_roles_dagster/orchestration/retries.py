@@ -1,7 +1,8 @@
-"""What is worth trying again within a run: a step that lost PostgreSQL, or the landed dump.
+"""Retries within a run: a step that lost PostgreSQL or the landed dump is tried again.
 
-What PostgreSQL calls operational is tried again (a lost connection, no memory left), but not where
-it refuses the user or the database. A step leaves each table as before or as after, so it can be.
+A retry follows what PostgreSQL calls an operational error, such as a lost connection or a lack of
+memory. None follows if the server refuses the user or the database. Steps are idempotent: each
+leaves every table as before or as after. `outcomes` says which refused days are worth a retry.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import dagster as dg
 import psycopg
 
-from agent_roles_dagster.outcomes import NotRead
+from agent_roles_dagster.outcomes import DayRefused
 from agent_roles_dagster.postgres.connection import Refused
 
 # A server that is restarted, or fails over, is back within a minute.
@@ -24,10 +25,9 @@ _E = TypeVar("_E")
 
 
 def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterator[_E]]:
-    """The generator of an asset or a check, retried after NotRead or an OperationalError.
+    """Retry the generator of an asset or a check after an error that may pass.
 
-    But not after `Refused`, which is such an error, too. Its first argument is Dagster's context,
-    whose log is told at once why a step waits.
+    The generator's first argument is Dagster's context. Its log says at once why the step waits.
     """
 
     @wraps(compute)
@@ -35,9 +35,9 @@ def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterato
         context: Any = args[0]
         try:
             yield from compute(*args, **kwargs)
-        except Refused:
-            raise
-        except (NotRead, psycopg.OperationalError) as error:
+        except (DayRefused, psycopg.OperationalError) as error:
+            if not _is_worth_a_retry(error):
+                raise
             tried = getattr(context, "op_execution_context", context).retry_number + 1
             if tried <= RETRIES:
                 why = " ".join(str(error).split()).rstrip(".")
@@ -47,3 +47,9 @@ def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterato
             raise dg.RetryRequested(RETRIES, SECONDS) from error
 
     return each
+
+
+def _is_worth_a_retry(error: Exception) -> bool:
+    if isinstance(error, DayRefused):
+        return error.is_retried
+    return not isinstance(error, Refused)

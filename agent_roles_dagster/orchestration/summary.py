@@ -1,7 +1,7 @@
-"""What a staged day came to, in a few lines of Markdown for whoever reads the web interface.
+"""Summaries of a day in Markdown, for the web interface. They have ids and counts only.
 
-Ids and counts only. A table shows its first rows and how many more there are, however large the
-day is; the queries are in `sql/` and cost what the day changed, not what the tables hold.
+A table shows its first rows and how many more there are. The queries are in `sql/reports/`. Their
+cost grows with what the day changed, not with what the tables hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _SHOWN = 10
 
 
 def day_summary(connection: Connection, known: Mapping[str, Any]) -> str:
-    """What a staged day changed, and the roles that it changed most.
+    """What a staged day changed, and which roles it changed most.
 
     Args:
         known: the day's row of reports/shown_day.
@@ -24,7 +24,7 @@ def day_summary(connection: Connection, known: Mapping[str, Any]) -> str:
     versus = f" since {before}" if before else "; no day before it is staged"
     parts = [
         f"**{day}**: {newly:,} newly assigned, {known['removed']:,} removed{versus}."
-        f" {known['invalid_rows']:,} of {known['raw_rows']:,} raw rows refused."
+        f" {known['invalid_rows']:,} of {known['raw_rows']:,} raw rows are invalid."
     ]
     if roles := rows_of_file(connection, "reports/biggest_changes", sync_day=day):
         rows = [(f"{row['role_id']}", row["assigned"], row["removed"]) for row in roles]
@@ -47,7 +47,7 @@ def changed_pairs(connection: Connection, known: Mapping[str, Any]) -> str:
 
 
 def what_was_read(known: Mapping[str, Any]) -> str:
-    """The counts of the dump, each from the one before it."""
+    """The counts of the dump, from records to invalid rows."""
     columns = "records", "raw_rows", "valid_pairs", "duplicates", "invalid_rows"
     header = [column.replace("_", " ").capitalize() for column in columns]
     table = _table(header, [[known[column] for column in columns]], 1)
@@ -61,20 +61,22 @@ def errors_summary(connection: Connection, known: Mapping[str, Any]) -> str:
         known: the day's row of reports/shown_day.
     """
     day, before = known["sync_day"], known["previous_day"]
-    parts = [f"**{day}**: {known['error_rows']:,} of {known['error_raw_rows']:,} raw rows refused."]
+    parts = [
+        f"**{day}**: {known['error_rows']:,} of {known['error_raw_rows']:,} raw rows are invalid."
+    ]
     rows: list[tuple[str | int, ...]]
     suspects = []
     if known["is_staged"]:
         suspects = rows_of_file(connection, "checks/suspect_removals", sync_day=day)
     if suspects:
-        parts.append("Removals beside refused rows of the same role, which may be damage:")
+        parts.append("Removals beside invalid rows of the same role, which may be damage:")
         rows = [
             (f"{row['role_id']}", row["removals"], f"{row['one_agent_id']}", row["invalid_rows"])
             for row in suspects
         ]
-        parts.append(_table(["Role", "Removed", "Such as agent", "Refused"], rows, len(rows)))
+        parts.append(_table(["Role", "Removed", "Such as agent", "Invalid rows"], rows, len(rows)))
     if rules := rows_of_file(connection, "checks/errors", sync_day=day):
-        header = ["Why refused", "Rows", *([f"On {before}"] if before else [])]
+        header = ["Why invalid", "Rows", *([f"On {before}"] if before else [])]
         rows = [
             # By the header's length: without a day before, nothing is new.
             (in_markdown(rule["broken"]), rule["rows_refused"], rule["day_before"] or "none: new")[
@@ -88,7 +90,7 @@ def errors_summary(connection: Connection, known: Mapping[str, Any]) -> str:
 
 
 def acceptance(known: Mapping[str, Any]) -> str:
-    """Who accepted what, why, and in which run."""
+    """Who accepted the day, why, and in which run."""
     rows = [
         (name, in_markdown(known[column]))
         for name, column in (
@@ -103,7 +105,7 @@ def acceptance(known: Mapping[str, Any]) -> str:
 
 
 def mapping_preview(connection: Connection) -> str:
-    """How many rows of the mapping applying would change, and from what to what."""
+    """How many rows of the mapping would change if the staged days were applied, and how."""
     changes = rows_of_file(connection, "reports/preview_mapping")
     number = sum(change["pairs"] for change in changes)
     parts = [f"Applying would change {number:,} rows of agent_role_mapping."]

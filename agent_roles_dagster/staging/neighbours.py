@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agent_roles_dagster.outcomes import Pruned
+from agent_roles_dagster.outcomes import Pruned, SameNumber
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.staging.snapshots import SeenAs
 from agent_roles_dagster.staging.transform import Seen
-from agent_roles_dagster.sync_days import InvalidSyncDay, day_number
+from agent_roles_dagster.sync_days import day_number
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def find_neighbours(connection: Connection, sync_day: str) -> Neighbours:
     """The staged days that the day is compared with.
 
     Raises:
-        InvalidSyncDay: a staged day has the same number under another name.
+        SameNumber: a staged day has the same number under another name.
     """
     number = day_number(sync_day)
     found = rows_of_file(connection, "load/neighbours", sync_day=sync_day, day_no=str(number))
     days = {day.pop("role"): day for day in found}
     if same := days.get("same number"):
-        raise InvalidSyncDay(
+        raise SameNumber(
             f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first,"
             f" and {same['sync_day']!r} is staged. Nothing was changed in any table. If both are"
             f" one day, land its dump as {same['sync_day']!r}; if not, under a number of its own"

@@ -5,6 +5,7 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
+from agent_roles_dagster.outcomes import Held
 from agent_roles_dagster.postgres.locks import lock_tables
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file, run_file
 from agent_roles_dagster.staging.context import Staging
@@ -16,7 +17,7 @@ from agent_roles_dagster.staging.load_tables import (
     use_load_tables,
 )
 from agent_roles_dagster.staging.neighbours import Neighbours
-from agent_roles_dagster.staging.staged_day import Held, StagedDay
+from agent_roles_dagster.staging.staged_day import StagedDay
 from agent_roles_dagster.sync_days import day_number
 
 
@@ -45,7 +46,7 @@ def publish(
     held = None
     if reason and not run.accept_removals:
         sample = removal_sample(connection, run.sync_day)
-        held = Held(_held_text(staged, reason, sample), staged, sample)
+        held = Held(_held_text(staged, reason, sample), vars(staged), sample)
     _write_record(run, connection, staged, neighbours, target, reason, held)
     run_file(connection, "load/021_publish_errors")
     if held is None:

@@ -62,7 +62,8 @@ def stage_day(
         NotRead: the disk or the store does not give it.
         Pruned: a neighbour's snapshot is not there any more.
         Held: the guard finds that the day looks like damage. Only its invalid rows were recorded.
-        InvalidSyncDay: the name is no sync day's, or another staged day has the same number.
+        InvalidSyncDay: the name is not valid for a sync day.
+        SameNumber: another staged day has the same number.
         LostRows: rows were lost on the way.
         psycopg.Error: the database.
     """

@@ -5,20 +5,6 @@ from datetime import datetime
 from typing import Any
 
 
-class Held(Exception):
-    """The day looks like damage and was not staged. The text is for the user.
-
-    Attributes:
-        day: what staging it would have come to.
-        sample: some of the removals.
-    """
-
-    def __init__(self, text: str, day: "StagedDay", sample: list[str]) -> None:
-        super().__init__(text)
-        self.day = day
-        self.sample = sample
-
-
 @dataclass(frozen=True)
 class StagedDay:
     """What staging a day came to.

@@ -44,6 +44,7 @@ shown AS (
         day.day_no,
         day.staged_at IS NOT NULL AS is_staged,
         day.applied_at IS NOT NULL AS is_applied,
+        day.error_rows IS NOT NULL AS has_errors,
         row(
             day.observed_at,
             day.records,
@@ -60,6 +61,9 @@ shown AS (
             day.accepted_by,
             day.accepted_run,
             day.accepted_what,
+            -- A check of the staged rows looks at the errors, which a held run writes anew.
+            day.error_rows,
+            day.held_digest,
             staged.previous_day,
             previous.assigned,
             previous.fingerprint
@@ -92,9 +96,15 @@ SELECT
     sync_day,
     is_staged,
     is_applied,
-    to_hex(hashtextextended(concat(of_staged, of_preview), 0)) AS stg_agent_roles,
-    to_hex(hashtextextended(of_staged, 0)) AS stg_agent_roles_if_applied,
-    to_hex(hashtextextended(of_errors, 0)) AS agent_role_pipeline_errors,
-    to_hex(hashtextextended(concat(of_staged, of_errors, of_times), 0)) AS agent_role_mapping
+    CASE WHEN is_staged THEN to_hex(hashtextextended(concat(of_staged, of_preview), 0)) END
+        AS stg_agent_roles,
+    CASE WHEN is_staged THEN to_hex(hashtextextended(of_staged, 0)) END
+        AS stg_agent_roles_if_applied,
+    -- A day that was held has errors without being staged.
+    CASE WHEN has_errors THEN to_hex(hashtextextended(of_errors, 0)) END
+        AS agent_role_pipeline_errors,
+    CASE
+        WHEN is_staged THEN to_hex(hashtextextended(concat(of_staged, of_errors, of_times), 0))
+    END AS agent_role_mapping
 FROM shown
 ORDER BY day_no;

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent_roles_dagster.landing.days import landed_days, require_landed
-from agent_roles_dagster.sync_days import EXPECTED, InvalidSyncDay
+from agent_roles_dagster.outcomes import InvalidSyncDay
+from agent_roles_dagster.sync_days import EXPECTED
 
 
 def test_landed_days_are_the_folders_with_a_days_name_in_their_order(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from agent_roles_dagster.mapping.apply import NotApplied, apply_day
+from agent_roles_dagster.mapping.apply import apply_day
+from agent_roles_dagster.outcomes import NotApplied
 from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.postgres.sql_files import run_file
 from tests.conftest import Pipeline

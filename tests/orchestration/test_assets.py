@@ -103,13 +103,13 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
     land(pipeline, "day1", *((role, [1, 2, None]) for role in range(1000, 1013)))
     result = pipeline.run("day1")
     assert told(result, "agent_role_pipeline_errors")["summary"] == (
-        "**day1**: 13 of 39 raw rows refused.\n\n"
+        "**day1**: 13 of 39 raw rows are invalid.\n\n"
         "The rules that were broken, and how often:\n\n"
-        "| Why refused | Rows |\n| --- | --- |\n| agent_id is null | 13 |"
+        "| Why invalid | Rows |\n| --- | --- |\n| agent_id is null | 13 |"
     )
     assert told(result, "stg_agent_roles")["summary"] == (
         "**day1**: 26 newly assigned, 0 removed; no day before it is staged."
-        " 13 of 39 raw rows refused.\n\n"
+        " 13 of 39 raw rows are invalid.\n\n"
         "The roles that it changed most:\n\n"
         "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n"
         + "".join(f"| {role} | 2 | 0 |\n" for role in range(1000, 1010))
@@ -119,18 +119,18 @@ def test_the_summary_is_bounded_and_says_which_errors_are_new(pipeline: Pipeline
     result = pipeline.run("day2")
     told_now = told(result, "stg_agent_roles")
     assert told_now["summary"].startswith(
-        "**day2**: 24 newly assigned, 1 removed since day1. 2 of 51 raw rows refused.\n\n"
+        "**day2**: 24 newly assigned, 1 removed since day1. 2 of 51 raw rows are invalid.\n\n"
         "The roles that it changed most:\n\n"
         "| Role | Newly assigned | Removed |\n| --- | --- | --- |\n"
         "| 1001 | 2 | 0 |\n"
     )
     assert told(result, "agent_role_pipeline_errors")["summary"] == (
-        "**day2**: 2 of 51 raw rows refused.\n\n"
-        "Removals beside refused rows of the same role, which may be damage:\n\n"
-        "| Role | Removed | Such as agent | Refused |\n| --- | --- | --- | --- |\n"
+        "**day2**: 2 of 51 raw rows are invalid.\n\n"
+        "Removals beside invalid rows of the same role, which may be damage:\n\n"
+        "| Role | Removed | Such as agent | Invalid rows |\n| --- | --- | --- | --- |\n"
         "| 1000 | 1 | 2 | 2 |\n\n"
         "The rules that were broken, and how often:\n\n"
-        "| Why refused | Rows | On day1 |\n| --- | --- | --- |\n"
+        "| Why invalid | Rows | On day1 |\n| --- | --- | --- |\n"
         "| agent_id is null | 1 | 13 |\n"
         "| agent_id is text that is no integer | 1 | none: new |"
     )
@@ -152,7 +152,7 @@ def test_which_errors_are_new_is_told_against_the_staged_day_before(pipeline: Pi
     land(pipeline, "day3", (10, [*range(12), "x", None]))
     summary = told(pipeline.run("day3"), "agent_role_pipeline_errors")["summary"]
     assert (
-        "| Why refused | Rows | On day1 |\n| --- | --- | --- |\n"
+        "| Why invalid | Rows | On day1 |\n| --- | --- | --- |\n"
         "| agent_id is null | 1 | 1 |\n"
         "| agent_id is text that is no integer | 1 | none: new |" in summary
     )

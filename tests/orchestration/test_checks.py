@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from agent_roles_dagster.orchestration import assets, checks
+from agent_roles_dagster.orchestration import checks, steps
 from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.postgres.sql_files import rows_of_file
 from tests.conftest import Pipeline
@@ -43,14 +43,14 @@ def damage_after_staging(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pipeline,
     """Lets somebody else do something to the tables right after each staging."""
 
     def install(pipeline: Pipeline, statement: str) -> None:
-        stage_day = assets.stage_day
+        stage_day = steps.stage_day
 
         def stage_and_damage(*args: Any, **kwargs: Any) -> Any:
             staged = stage_day(*args, **kwargs)
             pipeline.execute(statement)
             return staged
 
-        monkeypatch.setattr(assets, "stage_day", stage_and_damage)
+        monkeypatch.setattr(steps, "stage_day", stage_and_damage)
 
     return install
 

@@ -1,13 +1,16 @@
-"""What the web interface shows without any run: descriptions, jobs, versions, what is late."""
+"""The definitions: what the web interface shows without any run, and a part that is replaced."""
 
 from datetime import timedelta
 
 import dagster as dg
 import pytest
 
-from agent_roles_dagster.definitions import defs, watched
+from agent_roles_dagster.definitions import build_defs, defs, watched
 from agent_roles_dagster.orchestration.assets import landed_dump
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.settings import Settings
+from tests.conftest import Pipeline
 
 MADE = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
 NODES = {node.key.to_user_string(): node for node in defs.resolve_asset_graph().asset_nodes}
@@ -49,3 +52,33 @@ def test_the_landed_dump_is_late_only_where_days_run_by_themselves(
     policy = watched(landed_dump, Settings.from_env(env)).freshness_policy
     expected = late and dg.FreshnessPolicy.time_window(warn_window=late, fail_window=2 * late)
     assert policy == expected
+
+
+class FixedSettings(AgentRolesResource):
+    """The resource with settings of its own, whatever the environment says."""
+
+    landing: str
+    database: str
+
+    def settings(self) -> Settings:
+        env = {"AGENT_ROLES_LANDING": self.landing, "AGENT_ROLES_DATABASE_URL": self.database}
+        return Settings.from_env(env)
+
+
+def test_a_part_is_replaced_without_any_environment(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.write("day1", {"roles.json": '[{"id": 10, "agents": [1, 2]}]'})
+    for name in ("LANDING", "DATABASE_URL"):
+        monkeypatch.delenv(f"AGENT_ROLES_{name}")
+    fixed = FixedSettings(landing=str(pipeline.landing), database=pipeline.database)
+    replaced = build_defs(fixed.settings(), {"agent_roles": fixed})
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1"])
+    result = replaced.resolve_job_def("load_day").execute_in_process(
+        instance=pipeline.instance, partition_key="day1"
+    )
+    assert result.success
+    assert pipeline.rows("SELECT agent_id, role_id FROM agent_role_mapping ORDER BY 1") == [
+        (1, 10),
+        (2, 10),
+    ]

@@ -24,6 +24,7 @@ from dagster._core.event_api import PartitionKeyFilter
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
+from agent_roles_dagster.orchestration import checks, many_days, renewal, retries
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.many_days import LoadConfig, run_config
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
@@ -444,3 +445,68 @@ def _killed_and_gone_on(
             before = after[max(at - 1, 0)][name] if name == "mapping" else None
             assert content in (after[at][name], before), (name, at)
     raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("ended", ["retried", "killed"])
+def test_what_a_run_did_not_come_to_report_of_other_days_is_reported(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    for day, agents in (("day1", 10), ("day3", 12), ("day4", 12)):
+        land(pipeline, day, list(range(agents)))
+    assert load(pipeline).success
+    land(pipeline, "day2", list(range(5, 15)))
+    report, tries = many_days._Run.report_others, []
+
+    def lost_at_first(self: Any, day: str) -> Iterator[Any]:
+        tries.append(day)
+        if len(tries) == 1:
+            raise psycopg.OperationalError if ended == "retried" else RuntimeError
+        yield from report(self, day)
+
+    monkeypatch.setattr(many_days._Run, "report_others", lost_at_first)
+    monkeypatch.setattr(retries, "SECONDS", 0.05)
+    assert load(pipeline).success is (ended == "retried")
+    if ended == "killed":
+        assert load(pipeline).success
+    assert len(tries) == 2
+    metadata = _page(pipeline, "day3")
+    assert (metadata["previous day"].value, metadata["removed"].value) == ("day2", 3)
+
+
+def test_more_days_than_a_single_run_reports_are_reported_by_a_run_of_many(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "_MOST", 1)
+    for number in range(1, 10, 2):
+        land(pipeline, f"day{number}", list(range(20 + number)))
+    assert load(pipeline).success
+    for number in range(2, 10, 2):
+        land(pipeline, f"day{number}", list(range(20 + number)))
+    assert load(pipeline).success
+    for number in range(2, 10):
+        assert _page(pipeline, f"day{number}")["previous day"].value == f"day{number - 1}"
+
+
+def test_the_checks_of_a_day_that_is_held_after_it_was_staged_are_as_the_tables_say(
+    pipeline: Pipeline,
+) -> None:
+    land(pipeline, "day1", list(range(20)))
+    land(pipeline, "day2", list(range(15)))
+    assert load(pipeline).success
+    land(pipeline, "day2", ["x", "y"])
+    assert why(load(pipeline))[0] == "held"
+    key = dg.AssetCheckKey(dg.AssetKey("stg_agent_roles"), checks.SUSPECT)
+    newest = pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key], PartitionKeyFilter(key="day2")
+    )
+    evaluation = newest[key].evaluation
+    assert evaluation is not None
+    assert not evaluation.passed
+
+
+def _page(pipeline: Pipeline, day: str) -> Any:
+    [record] = pipeline.instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("stg_agent_roles"), asset_partitions=[day]), limit=1
+    ).records
+    assert record.asset_materialization is not None
+    return record.asset_materialization.metadata

@@ -13,18 +13,16 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import notices as notices_module
-from agent_roles_dagster.orchestration import retries, sensors
+from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
-from agent_roles_dagster.orchestration.notices import (
-    NotDelivered,
-    gathered,
-    overdue,
-    post,
-    what_went_wrong,
-)
+from agent_roles_dagster.orchestration.notices import news
+from agent_roles_dagster.orchestration.notices import webhook as webhook_module
+from agent_roles_dagster.orchestration.notices.compose import gathered, overdue
+from agent_roles_dagster.orchestration.notices.sentences import what_went_wrong
+from agent_roles_dagster.orchestration.notices.webhook import NotDelivered, post
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.sensors import notices
+from agent_roles_dagster.orchestration.sensors import notices as sensor
+from agent_roles_dagster.orchestration.sensors.notices import notices
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline
 from tests.webhooks import Webhook, silent_server, webhook
@@ -130,9 +128,9 @@ def test_a_check_that_fails_without_failing_the_run_is_told(
     ticks.tick()
     assert hook.texts == [
         "ERROR day1: the check no_invalid_rows of agent_role_pipeline_errors failed (error). What"
-        " it expects: No row was refused. A warning if some were, an error above 20%. Found:"
-        " invalid rows: 3. The valid rows went on. Look at the refused ones on the page of"
-        " agent_role_pipeline_errors, and have them corrected where they come from."
+        " it expects: No raw row is invalid. A warning if some are, an error above 20%. Found:"
+        " invalid rows: 3. The valid rows are staged. Look at the invalid ones on the page of"
+        " agent_role_pipeline_errors, and have them corrected at their source."
         f"\nRun {pipeline.results[-1].run_id}"
     ]
     assert hook.texts[0] in capfd.readouterr().err, "and in the log"
@@ -175,8 +173,8 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
     other, away, invalid, refused = hook.texts
     failed = "ERROR day1: agent_role_mapping failed: "
     assert other.splitlines()[0] == (
-        f"{failed}UndefinedTable, of which the run's log has more. No table has half of the day."
-        " Materialise the day again once its cause is gone."
+        f"{failed}UndefinedTable. The run's log says more. No table has half of the day."
+        " Materialise the day again once the cause is gone."
     )
     assert away.startswith(f"{failed}connection failed: ")
     assert "Nothing was changed. AGENT_ROLES_DATABASE_URL says which" in away
@@ -206,7 +204,7 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
         ),
         (
             "42501",
-            "PostgreSQL does not allow what the run needs; the run's log says of which table."
+            "PostgreSQL does not allow what the run needs; the run's log names the table."
             " Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the tables'"
             " owner, as after every update, and materialise the day again.",
         ),
@@ -292,9 +290,10 @@ def test_a_warning_that_lasts_is_told_again_only_when_it_changes(
     a_warning = "the check no_invalid_rows of agent_role_pipeline_errors failed (warning)."
     assert warned(hook) == [f"WARNING {day}: {a_warning}" for day in ("day1", "day3", "day6")]
     assert hook.texts[0] == (
-        f"WARNING day1: {a_warning} What it expects: No row was refused. A warning if some were, an"
-        " error above 20%. Found: invalid rows: 1. The valid rows went on. Look at the refused ones"
-        " on the page of agent_role_pipeline_errors, and have them corrected where they come from."
+        f"WARNING day1: {a_warning} What it expects: No raw row is invalid. A warning if some are,"
+        " an error above 20%. Found: invalid rows: 1. The valid rows are staged. Look at the"
+        " invalid ones on the page of agent_role_pipeline_errors, and have them corrected at their"
+        " source."
         f"\nRun {pipeline.results[0].run_id}"
     )
 
@@ -365,13 +364,13 @@ def test_a_webhook_that_sends_elsewhere_has_not_taken_the_notice(hook: Webhook) 
 
 
 def test_a_webhook_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices_module, "_PATIENCE", notices_module._PATIENCE / 50)
+    monkeypatch.setattr(webhook_module, "_PATIENCE", webhook_module._PATIENCE / 50)
     with silent_server() as url, pytest.raises(NotDelivered, match=r"reached \(TimeoutError\)"):
         post(url, "text")
 
 
 def test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it() -> None:
-    assert sensors._SECONDS + notices_module._PATIENCE < 60
+    assert sensor._SECONDS + webhook_module._PATIENCE < 60
 
 
 def test_a_long_notice_is_cut_to_what_chat_services_take(hook: Webhook) -> None:
@@ -387,7 +386,7 @@ def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
         pipeline.run(day, select="raw_roles")
     # A clock by which each notice takes twenty seconds.
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
-    monkeypatch.setattr(sensors, "time", clock)
+    monkeypatch.setattr(sensor, "time", clock)
     assert [ticks.tick(), ticks.tick()] == ["2 told.", "1 told."]
     assert [text[6:10] for text in hook.texts] == ["day1", "day2", "day3"]
 
@@ -507,7 +506,7 @@ def test_what_was_told_is_not_told_again_whatever_happens_next(
     def fail(*_: object) -> None:
         raise RuntimeError("top-secret")
 
-    monkeypatch.setattr(sensors, "overdue", fail)
+    monkeypatch.setattr(news, "overdue", fail)
     pipeline.write("day1", {"roles.json": ""})
     pipeline.run("day1", select="raw_roles")
     assert ticks.tick() == "1 told. RuntimeError"

@@ -432,7 +432,7 @@ def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -
         versus = f" since {before}." if before != "none" else "; no day before it is staged."
         assert shown["summary"].startswith(
             f"**{day}**: {newly} newly assigned, {removed} removed{versus}"
-            f" {invalid} of {raw} raw rows refused."
+            f" {invalid} of {raw} raw rows are invalid."
         )
         assert f"| {raw} |" in shown["what was read"]
         changed = [

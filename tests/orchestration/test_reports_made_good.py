@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import renewal, retries
+from agent_roles_dagster.orchestration import retries, stale_reports
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from tests import CHECKOUT
 from tests.conftest import Pipeline
@@ -265,7 +265,7 @@ def test_more_reports_than_one_run_makes_are_made_by_the_next_ones_the_nearest_f
         two_days.instance.report_runless_asset_event(
             dg.AssetMaterialization("stg_agent_roles", partition=day, metadata={"removed": 99})
         )
-    monkeypatch.setattr(renewal, "_MOST", 1)
+    monkeypatch.setattr(stale_reports, "_MOST", 1)
     land(two_days, "day4", [*range(12)])
     for expected in ([99, 99], [99, 0], [0, 0]):
         assert [removed(two_days, day) for day in ("day2", "day3")] == expected
@@ -291,10 +291,43 @@ def test_a_day_that_was_taken_back_with_psql_shows_that_after_the_next_run(
         assert two_days.run("day2").success
         for asset in ("stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"):
             assert newest_metadata(two_days, asset, "day4") == {
-                "summary": "**day4** is not staged any more: it was taken back, or the tables are"
-                " others.",
+                "summary": "**day4** is not staged any more: it was taken back, or this is another"
+                " database.",
                 "dagster/partition_row_count": 0,
             }
         assert statuses(two_days, "day4").keys() == {"SUCCEEDED"}
     assert two_days.run("day4").success
     assert removed(two_days, "day4") == 7
+
+
+def test_a_day_that_was_taken_back_and_then_held_is_shown_as_not_staged(two_days: Pipeline) -> None:
+    take_back(two_days, "day3")
+    land(two_days, "day3", [])
+    held = two_days.run("day3")
+    assert two_days.outcome(held) == "held"
+    assert two_days.run("day2").success
+    for result in (held, two_days.results[-1]):
+        logged = two_days.instance.all_logs(result.run_id)
+        assert not [entry for entry in logged if "out of date" in entry.user_message]
+    shown = newest_metadata(two_days, "stg_agent_roles", "day3")
+    assert shown is not None
+    assert "is not staged any more" in shown["summary"]
+
+
+@pytest.mark.parametrize("day", ["held", "never run"])
+def test_the_mappings_checks_can_be_run_for_a_day_that_is_not_staged(
+    two_days: Pipeline, day: str
+) -> None:
+    if day == "held":
+        land(two_days, "day4", [])
+        assert two_days.outcome(two_days.run("day4")) == "held"
+    two_days.instance.add_dynamic_partitions(SYNC_DAY, ["day4"])
+    asset = dg.AssetKey("agent_role_mapping")
+    keys = {key for key in defs.resolve_asset_graph().asset_check_keys if key.asset_key == asset}
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.get_subset(asset_selection=set(), asset_check_selection=keys).execute_in_process(
+        instance=two_days.instance, partition_key="day4"
+    )
+    assert result.success
+    logged = [entry.user_message for entry in two_days.instance.all_logs(result.run_id)]
+    assert "day4: not staged; no warnings" in logged

@@ -14,7 +14,7 @@ import pytest
 from s3fs import S3FileSystem
 
 from agent_roles_dagster.orchestration import retries
-from agent_roles_dagster.orchestration.notices import what_went_wrong
+from agent_roles_dagster.orchestration.notices.sentences import what_went_wrong
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.outcomes import NotRead
 from agent_roles_dagster.postgres import connection as connection_module
@@ -180,7 +180,7 @@ def test_a_store_that_is_away_is_asked_again_and_the_dump_is_not_said_to_be_brok
     assert tried_again(result) == [step]
     [failed] = [event for event in result.all_events if event.is_step_failure]
     told = str(failed.step_failure_data.error)
-    assert "landing.NotRead: day1: can't be read (EndpointConnectionError). Nothing was" in told
+    assert "outcomes.NotRead: day1: can't be read (EndpointConnectionError). Nothing was" in told
     assert leaks({"error": told}) == {}
     [notice] = what_went_wrong("day1", result.all_events)
     assert notice.startswith("ERROR day1: ")

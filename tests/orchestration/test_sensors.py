@@ -28,12 +28,15 @@ from dagster._core.scheduler.instigation import (
     InstigatorStatus,
     InstigatorType,
 )
+from dagster._core.storage.tags import RUN_KEY_TAG
 from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import sensors
+from agent_roles_dagster.landing.files import DumpFile
+from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
-from agent_roles_dagster.orchestration.sensors import landed_sync_days
+from agent_roles_dagster.orchestration.sensors import landed_days as sensor
+from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days
 from tests.conftest import Pipeline
 
 RECORDS = [{"id": 10, "agents": [1, 2]}]
@@ -134,7 +137,7 @@ def test_of_a_day_that_landed_it_is_shown_what_landed(
         watch.write("day1", "_manifest.json", json.dumps(files), seconds_ago=0)
     else:
         later = time.time() + 4000
-        monkeypatch.setattr(sensors.time, "time", lambda: later)
+        monkeypatch.setattr(sensor.time, "time", lambda: later)
     assert watch.notices() == ["day1"]
     key = dg.AssetKey("landed_dump")
     [record] = watch.instance.fetch_materializations(key, limit=1).records
@@ -293,7 +296,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
         watch.land(day, [1])
     # A clock by which each look takes fifteen seconds.
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 15).__next__)
-    monkeypatch.setattr(sensors, "time", clock)
+    monkeypatch.setattr(sensor, "time", clock)
     assert watch.notices() == ["day1", "day2"]
     assert watch.said == "day1, day2 landed; the others at the next tick"
     # Of those that are there already, one is looked into each time.
@@ -304,7 +307,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
 def test_the_old_days_are_looked_into_in_turn(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "_MANY", 90)
+    monkeypatch.setattr(sensor, "_MANY", 90)
     days = [f"day{number}" for number in range(1, 91)]
     for day in days:
         watch.land(day, [1])
@@ -446,7 +449,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     watch.land("day13", [1])
     assert watch.notices() == []
     assert watch.requests == []
-    assert "days are load_landed_days's" in watch.said
+    assert watch.said == "13 days wait for load_landed_days: its run is not over"
     # As it has read a day, and stages it.
     watch.instance.report_dagster_event(_event(run, dg.DagsterEventType.RUN_START), run.run_id)
     read = dg.AssetMaterialization("raw_roles", partition="day1")
@@ -456,9 +459,71 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     # It was killed, and could not say so.
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensors, "time", late)
+        patch.setattr(sensor, "time", late)
         assert watch.notices() == ["day1"]
         assert days_of(watch.requests[0]) == [f"day{number}" for number in range(2, 14)]
+
+
+def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_then(
+    first_start: Watch, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = first_start
+    for number in range(1, 13):
+        watch.land(f"day{number}", [1, number])
+    an_event(watch)
+    watch.launches()
+    watch.notices()
+    [request] = watch.requests
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setattr(retries, "SECONDS", 0.05)
+    assert not run_request(watch, request, tags={RUN_KEY_TAG: request.run_key}).success
+    monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", pipeline.database)
+    assert watch.notices() == []
+    assert watch.requests == []
+    assert watch.said == (
+        "12 days wait for load_landed_days: its last run for them failed, and it is run again"
+        " within an hour; to have it sooner, run it"
+    )
+    late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
+    monkeypatch.setattr(sensor, "time", late)
+    assert watch.notices() == []
+    [again] = watch.requests
+    assert (days_of(again), again.run_key == request.run_key) == (days_of(request), False)
+    assert run_request(watch, again).success
+
+
+def test_many_days_that_are_still_being_copied_are_loaded_up_to_the_first_that_is_not_whole(
+    first_start: Watch,
+) -> None:
+    watch = first_start
+    an_event(watch)
+    for number in range(1, 31):
+        watch.land(f"day{number}", [1, number], whole=number in (1, 2, 10, 11))
+    assert watch.notices() == []
+    assert days_of(watch.requests[0]) == ["day1", "day2"]
+
+
+def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = first_start
+    an_event(watch)
+    for number in range(1, 13):
+        watch.land(f"day{number}", [1, number])
+    watch.notices()
+    [request] = watch.requests
+    opened = DumpFile.open
+
+    def fail(file: DumpFile) -> Any:
+        if "/day3/" in file.path:
+            raise OSError(errno.EIO, "as a broken disk")
+        return opened(file)
+
+    monkeypatch.setattr(DumpFile, "open", fail)
+    result = run_request(watch, request)
+    assert not result.success
+    done = watch.instance.get_materialized_partitions(dg.AssetKey("agent_role_mapping"))
+    assert done == {*days_of(request)} - {"day3"}
 
 
 def _event(run: dg.DagsterRun, kind: dg.DagsterEventType) -> dg.DagsterEvent:
@@ -480,9 +545,7 @@ def test_where_automation_is_off_many_days_wait_for_somebody_to_load_them(
         _switch(watch.instance, InstigatorStatus.STOPPED)
     assert watch.notices() == []
     assert watch.requests == []
-    assert watch.said == (
-        "12 days are load_landed_days's: they are not run singly until it has loaded them"
-    )
+    assert watch.said == ("12 days wait for load_landed_days: run it, as automation is off")
     assert watch.registered() == days
     assert watch.launches() == {}
     # Switched on: the days are loaded in their order, though they were registered before.

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 from agent_roles_dagster.engines import Engine, spark_resource, started
-from agent_roles_dagster.mapping.apply import NotApplied, apply_day
-from agent_roles_dagster.outcomes import LostRows, NotRead, Unreadable
+from agent_roles_dagster.mapping.apply import apply_day
+from agent_roles_dagster.outcomes import InvalidSyncDay, LostRows, NotApplied, NotRead, Unreadable
 from agent_roles_dagster.postgres.connection import connect
 from agent_roles_dagster.postgres.locks import staging_turn
 from agent_roles_dagster.postgres.sql_files import sql_file
@@ -27,7 +27,6 @@ from agent_roles_dagster.staging import snapshots as snapshots_module
 from agent_roles_dagster.staging.load_tables import LOAD_TABLES
 from agent_roles_dagster.staging.stage import stage_day
 from agent_roles_dagster.staging.staged_day import StagedDay
-from agent_roles_dagster.sync_days import InvalidSyncDay
 from tests.conftest import Pipeline
 from tests.worlds import dump_for_several_tasks, with_bulk
 

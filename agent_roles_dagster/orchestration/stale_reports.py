@@ -1,9 +1,9 @@
-"""Reports of other days than the run's own, where the tables say something else than was reported.
+"""Refreshing the reports of days that are out of date.
 
-A run changes what the tables say of other days, such as the next day's removals; so does whoever
-takes a day back with psql. Each report has a version of what it was made of, as its data version. A
-run reports anew each day whose version is no longer what the tables give, by events of its own for
-that day's partition: what one run failed to report, the next one does.
+A run also changes what the tables say about other days, such as the next day's removals. So does a
+person who takes a day back with psql. Each report has a data version, made from the tables.
+Every run reports anew each day whose version no longer fits the tables. What one run failed to
+report, the next one does.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -13,25 +13,24 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from agent_roles_dagster.orchestration import checks, reports
-from agent_roles_dagster.orchestration.check_results import (
-    as_far_as_possible,
-    judged,
-    left_planned,
-    newest_result,
-    that_differ,
-    told,
-)
+from agent_roles_dagster.orchestration.best_effort import best_effort
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STAGED, STAGED
+from agent_roles_dagster.orchestration.checks.history import (
+    differing,
+    log_new_failures,
+    newest_result,
+)
+from agent_roles_dagster.orchestration.checks.unreached import judged, left_planned
 from agent_roles_dagster.orchestration.reports import Context, Event
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
 _RAW = dg.AssetKey("raw_roles")
-# Reports of other days that one run makes at most; the next run goes on.
+# One run makes at most this many reports of other days. The next run goes on.
 _MOST = 100
 
 
-def owed(
+def refresh(
     context: Context,
     connection: Connection,
     day: str,
@@ -39,22 +38,24 @@ def owed(
     own: Collection[dg.AssetKey],
     assets: Collection[dg.AssetKey] = (STAGED, ERRORS, MAPPING),
     since: str | None = None,
+    is_bounded: bool = True,
 ) -> Iterator[Event]:
-    """What is to be reported anew, since the tables say something else than was last reported.
+    """Report anew what is out of date: other days, and the checks that a killed run left.
 
-    Each report is made by itself: one that can't be made is left to the next run, with a warning.
+    A report that fails is left to the next run, with a warning. The others are made.
 
     Args:
-        day: the day that the run is of.
+        day: the run's day.
         own: the assets for which the run reports this day itself.
-        assets: the assets to report: not the mapping by a run that is going to apply the day.
-        since: what has happened, if it is another thing than that the day was run.
+        assets: the assets to report. A run that will apply the day leaves out the mapping.
+        since: what happened; None means that the day was run.
+        is_bounded: whether reports beyond a number are left to later runs.
     """
     todo: list[_Todo] = []
     beside: list[str] = []
-    with as_far_as_possible(context, day, "what is shown of other days may be out of date"):
+    with best_effort(context, day, "what is shown of other days may be out of date"):
         others = rows_of_file(connection, "reports/days_beside", sync_day=day)
-        # With those that wait to be applied, whose mapping is not reported.
+        # This includes days that are not applied yet. Their mapping is not reported.
         beside = [other["sync_day"] for other in others]
         following = [other["sync_day"] for other in others if other["is_after"]]
         todo = [
@@ -62,29 +63,30 @@ def owed(
             for each in _behind(context, connection, day, following, assets)
             if each.day != day or each.asset not in own
         ]
-    if len(todo) > _MOST:
-        context.log.info(f"{day}: {len(todo) - _MOST:,} reports of other days follow in later runs")
+    most = _MOST if is_bounded else len(todo)
+    if left := len(todo[most:]):
+        context.log.info(f"{day}: {left:,} reports of other days follow in later runs")
     whole: list[dg.AssetCheckResult] = []
-    for each in todo[:_MOST]:
+    for each in todo[:most]:
         events: list[Event] = []
-        with as_far_as_possible(context, each.day, "what is shown of it may be out of date"):
+        with best_effort(context, each.day, "what is shown of it may be out of date"):
             if each.asset == MAPPING and not whole:
                 whole = checks.of_mapping(connection)
             events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
-        yield from told(context, events)
+        yield from log_new_failures(context, events)
     if MAPPING not in assets:
         return
     for other in [day, *beside]:
         events = []
-        with as_far_as_possible(context, other, "whether its time is right may be out of date"):
+        with best_effort(context, other, "whether its time is right may be out of date"):
             results = checks.of_times(connection, other)
-            events += that_differ(context, [reports.evaluation(other, each) for each in results])
-        yield from told(context, events)
+            events += differing(context, [reports.evaluation(other, each) for each in results])
+        yield from log_new_failures(context, events)
     yield from left_planned(context, connection, day)
 
 
 class _Todo(NamedTuple):
-    """A day's report that is due: of which asset, and the version that it is to have."""
+    """A day's report of an asset that is due, and the version that it will have."""
 
     day: str
     asset: dg.AssetKey
@@ -98,9 +100,9 @@ def _behind(
     following: Collection[str],
     assets: Collection[dg.AssetKey],
 ) -> list[_Todo]:
-    """The reports that have another version than the tables give; those of the nearest days first.
+    """The reports whose version does not fit the tables, the nearest days first.
 
-    With those of the following day, which a version may not tell apart in all they say.
+    The following day is always included: its version does not cover all that its report says.
     """
     storage = context.instance.event_log_storage
     known = {row["sync_day"]: row for row in rows_of_file(connection, "reports/versions")}
@@ -115,10 +117,10 @@ def _behind(
         for other in filter(is_sync_day, reported | read):
             row = known.get(other)
             is_staged = row is not None and row["is_staged"]
-            # Not reported: never run here, or never staged, or a run was killed at that moment.
+            # Such a day was never run here or never staged, or its run was killed.
             if other not in reported and not is_staged:
                 continue
-            # What waits to be applied is not in the mapping.
+            # A day that is not applied is not in the mapping.
             if asset == MAPPING and row is not None and is_staged and not row["is_applied"]:
                 continue
             version = (row and row[name]) or reports.NOT_STAGED
@@ -135,7 +137,7 @@ def _renewed(
     todo: _Todo,
     whole: Sequence[dg.AssetCheckResult],
 ) -> Iterator[Event]:
-    """The report and the results of the checks, as far as they are not what was reported before."""
+    """The report and the results of its checks, if they differ from what was reported before."""
     records = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(todo.asset, asset_partitions=[todo.day]), limit=1
     ).records
@@ -158,10 +160,10 @@ def _renewed(
     results = reports.found(connection, todo.day, todo.asset, whole)
     tags = (before.tags if before else None) or {}
     if (now.metadata, todo.version) == (shown, tags.get(DATA_VERSION_TAG)):
-        yield from that_differ(context, results)
+        yield from differing(context, results)
         return
     yield now
-    # Those of before count as being of another materialisation.
+    # Dagster counts earlier results as results of the earlier materialisation.
     yield from results
     if todo.asset == STAGED and newest_result(context, MAY_BE_STAGED.key, todo.day):
         yield judged(context, connection, todo.day)

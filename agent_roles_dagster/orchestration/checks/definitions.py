@@ -1,15 +1,18 @@
-"""The steps that run the asset checks. Each table's checks are one, so that it is read once.
+"""The steps that run the asset checks: one step for each table, so that it is read once.
 
-What the checks find is decided in `checks`.
+`rules` decides what the checks find.
+
+https://docs.dagster.io/guides/test/asset-checks
 """
 
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from agent_roles_dagster.orchestration import checks, run_outcome
-from agent_roles_dagster.orchestration.check_results import passing_again, unreached, with_unreached
+from agent_roles_dagster.orchestration import checks, closing_line
 from agent_roles_dagster.orchestration.checks import MAPPING
+from agent_roles_dagster.orchestration.checks.history import passing_again
+from agent_roles_dagster.orchestration.checks.unreached import unreached, with_unreached
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
 from agent_roles_dagster.postgres.connection import connect
@@ -24,12 +27,12 @@ Result = dg.AssetCheckResult | dg.AssetCheckEvaluation
 def check_stg_agent_roles(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[Result]:
-    """One pass over the day's staged rows; a second one only to show offenders."""
+    """One pass over the day's staged rows, and a second one only to show offenders."""
     with connect(agent_roles.database_url()) as connection, _telling(context, "stg_agent_roles"):
         results = checks.of_staging(connection, context.partition_key)
     yield from _told(context, results)
     if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
-        # Dagster ends the step as failed now, and what follows is not run.
+        # Dagster fails the step now, and runs no later step.
         yield from unreached(context.op_execution_context, agent_roles, [MAPPING])
 
 
@@ -59,9 +62,9 @@ def check_agent_role_mapping(
             results = [*whole, *checks.of_times(connection, context.partition_key)]
         yield from _told(context, results)
         yield from passing_again(context.op_execution_context, whole)
-        # The last step of a run of all assets, so this is the last line that it says.
-        failed = run_outcome.failed_checks(context.instance, context.run.run_id)
-        context.log.info(run_outcome.staged(connection, context.partition_key, failed))
+        # This is the last step of a run of all assets, so this is the run's closing line.
+        failed = closing_line.failed_checks(context.instance, context.run.run_id)
+        context.log.info(closing_line.of_staged_day(connection, context.partition_key, failed))
 
 
 def _telling(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
@@ -71,7 +74,7 @@ def _telling(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
 def _told(
     context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult]
 ) -> Sequence[dg.AssetCheckResult]:
-    """The results, of which those that failed are in the log, too: Dagster does not log them."""
+    """Pass the results on, and log those that failed, since Dagster does not."""
     for result in results:
         if not result.passed:
             is_warning = result.severity == dg.AssetCheckSeverity.WARN

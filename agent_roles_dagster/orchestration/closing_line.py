@@ -1,0 +1,42 @@
+"""The last line that a terminal shows of a run: how it ended."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
+
+
+def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
+    """The checks that failed in the run, each once for each day."""
+    newest: dict[Any, dg.AssetCheckEvaluation] = {}
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        found = entry.dagster_event.event_specific_data if entry.dagster_event else None
+        if isinstance(found, dg.AssetCheckEvaluation):
+            newest[found.asset_check_key, found.partition] = found
+    return [found for found in newest.values() if not found.passed]
+
+
+def of_staged_day(
+    connection: Connection, sync_day: str, failed: Iterable[dg.AssetCheckEvaluation]
+) -> str:
+    """The line of a day that was staged, such as "day2: 15 assigned, 4 removed; 1 warning"."""
+    numbers = "not staged"
+    for known in rows_of_file(connection, "reports/shown_day", sync_day=sync_day):
+        if known["is_staged"]:
+            numbers = f"{known['assigned']:,} assigned, {known['removed']:,} removed"
+    return f"{sync_day}: {numbers}; {_counted(failed) or 'no warnings'}"
+
+
+def of_failed_run(what: str, outcome: str, failed: Iterable[dg.AssetCheckEvaluation]) -> str:
+    """The line of a run that failed, such as "day3: unreadable; 1 error"."""
+    return f"{what}: {'; '.join(filter(None, (outcome, _counted(failed))))}"
+
+
+def _counted(failed: Iterable[dg.AssetCheckEvaluation]) -> str:
+    are_warnings = [check.severity == dg.AssetCheckSeverity.WARN for check in failed]
+    numbers = {"error": are_warnings.count(False), "warning": are_warnings.count(True)}
+    return ", ".join(
+        f"{number:,} {name}{'s' * (number != 1)}" for name, number in numbers.items() if number
+    )
