@@ -1,45 +1,36 @@
-"""What a step that lasts says of itself, about every ten seconds: what it does, and how far it is.
+"""Progress: a step that lasts says every ten seconds what it does and how far it is.
 
-What is told comes from PostgreSQL's own counters, which do not depend on the engine, and from the
-tasks of this process. Nothing is asked before the first ten seconds are over.
+The numbers come from PostgreSQL's counters, which do not depend on the engine, and from the tasks
+of this process. In the first ten seconds, nothing is asked.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from agent_roles_dagster.engines.tasks import rows_read
 from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file
 
 EVERY = 10.0
 _PATIENCE = 5
-# Of two BIGINT each, on a page of 8192 bytes.
+# A row is two BIGINTs, and a page has 8192 bytes.
 _ROWS_PER_PAGE = 185
 _PAGES = "SELECT pg_relation_size(to_regclass(%s)) / 8192 AS pages"
-# Whoever is the same role, or another run of it, may see these.
-_INDEXES = """
-    SELECT
-        relid::REGCLASS::TEXT AS name,
-        phase,
-        greatest(100 * tuples_done / nullif(tuples_total, 0),
-            100 * blocks_done / nullif(blocks_total, 0)) AS share
-    FROM pg_stat_progress_create_index
-    WHERE relid IN (to_regclass('agent_role_changes'), to_regclass('agent_role_mapping'))
-"""
 
 Describe = Callable[[float], str]
 
 
 class Progress:
-    """Says, while the context lasts, what is being done; by a thread, which ends with it.
+    """While the context lasts, its thread says what is being done.
 
     Args:
         say: takes a line for the user.
-        begun: what is being done at first.
-        every: seconds between two lines; None means `EVERY`.
+        begun: describes what is done first.
+        every: seconds between two lines. None means `EVERY`.
     """
 
     def __init__(
@@ -51,7 +42,7 @@ class Progress:
         self.begin(begun)
 
     def begin(self, doing: Describe) -> None:
-        """From now on, `doing` describes what is being done, given the seconds since now."""
+        """From now on, `doing` describes what is being done. It gets the seconds since then."""
         self._doing = doing, time.monotonic()
 
     def __enter__(self) -> Self:
@@ -65,13 +56,13 @@ class Progress:
         at: TracebackType | None,
     ) -> None:
         self._is_over.set()
-        # Not for ever: PostgreSQL may not answer the thread, which says nothing more then.
+        # Not for ever: PostgreSQL may not answer the thread. It says nothing more in any case.
         self._thread.join(_PATIENCE)
 
     def _tell(self) -> None:
         while not self._is_over.wait(self._every):
             describe, since = self._doing
-            # What can't be told must not end what it is about.
+            # An error here must not end the step.
             with suppress(Exception):
                 line = describe(time.monotonic() - since)
                 if not self._is_over.is_set():
@@ -79,23 +70,24 @@ class Progress:
 
 
 def lasting(what: str) -> Describe:
-    """How long it takes so far."""
+    """Describes how long it has taken so far."""
     return lambda seconds: f"{what}, {seconds:.0f} s so far"
 
 
 def loading(url: str, day: str, load_table: str, expected: int | None) -> Describe:
-    """How many rows were read, and as soon as there are some, how many pairs were loaded.
+    """Describes how many raw rows were read, or how many pairs were loaded once there are some.
 
     Args:
-        load_table: the quoted name of the one that takes the pairs.
-        expected: about how many pairs that will be; None if nobody knows.
+        load_table: the quoted name of the load table that takes the pairs.
+        expected: about how many pairs will be loaded. None if that is not known.
     """
     read_before = rows_read()
     last = "", 0, 0.0
 
     def describe(seconds: float) -> str:
         nonlocal last
-        pages = _seen(url, _PAGES, load_table)[0]["pages"] or 0
+        with _short_question(url) as connection:
+            pages = one(connection, _PAGES, (load_table,)) or 0
         what, count = "loaded", pages * _ROWS_PER_PAGE
         if not pages:
             what, count = "read", rows_read() - read_before
@@ -113,19 +105,22 @@ def loading(url: str, day: str, load_table: str, expected: int | None) -> Descri
 
 
 def writing(url: str, what: str) -> Describe:
-    """How long it takes so far, and which table's index is being built."""
+    """Describes how long it has taken so far, and which table's index is being built."""
 
     def describe(seconds: float) -> str:
+        with _short_question(url) as connection:
+            rows = rows_of_file(connection, "reports/index_progress")
         indexes = "; ".join(
-            f"{row['phase']} of {row['name']}, {row['share'] or 0} %"
-            for row in _seen(url, _INDEXES)
+            f"{row['phase']} of {row['name']}, {row['share'] or 0} %" for row in rows
         )
         return lasting(what)(seconds) + (f": {indexes}" if indexes else "")
 
     return describe
 
 
-def _seen(url: str, query: str, *parameters: str) -> list[dict[str, Any]]:
+@contextmanager
+def _short_question(url: str) -> Iterator[Connection]:
+    """A connection on which PostgreSQL gives up what takes longer than `_PATIENCE`."""
     with connect(url) as connection, connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}s'".encode())
-        return connection.execute(query.encode(), parameters).fetchall()
+        yield connection

@@ -1,4 +1,4 @@
-"""The settings: environment variables, each with a default. This is the one list of them."""
+"""The settings: environment variables, each with a default. This is their only list."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _SAMPLE = Path(__file__).parent / "sample" / "admin_roles"
 _SAIL = "sail"
 _LOCAL = re.compile(r"local(\[.*\])?")
 _CLUSTERS = ("spark://", "k8s://", "yarn")
-# Where Linux says how much memory a container may use: in version 2 of its control groups, and 1.
+# Where Linux says how much memory a container may use: control groups of version 2 and version 1.
 _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -23,7 +23,7 @@ _CONTAINER_LIMITS = (
 _CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 _OURS = "AGENT_ROLES_"
 _SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
-# Those of the tests begin with the second.
+# Any name with one of these prefixes is allowed. The second is for the tests.
 _ANY = (_SPARK_CONF, "AGENT_ROLES_TEST_")
 NAMES = (
     "AGENT_ROLES_AUTOMATION",
@@ -47,21 +47,19 @@ NAMES = (
 
 
 class InvalidSetting(ValueError):
-    """A setting's value can't be used. Its text names the variable and what it takes."""
+    """A setting's value can't be used. The text names the variable and the values it takes."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """From when on a day is too implausible to be staged; see `guard.why_held`.
+    """The limits beyond which a day is held or a warning is given. See `staging.guard`.
 
     Attributes:
-        min_previous: a day without any assignment is held if the previous had this many.
-        min_removals: and
-        max_removed_share: a day that would remove at least this many pairs, and more than this
-            share (0 to 1) of the previous day's, is held.
-        min_grants: and
-        max_granted_share: a day that newly assigns at least this many pairs, and more than this
-            share of the previous day's assignments, is warned of.
+        min_previous: a day without any assignment is held if the previous day had this many.
+        min_removals, max_removed_share: a day is held if it would remove at least this many pairs,
+            and more than this share (0 to 1) of the previous day's.
+        min_grants, max_granted_share: a warning is given if a day newly assigns at least this many
+            pairs, and more than this share of the previous day's number.
     """
 
     min_previous: int = 10
@@ -73,25 +71,25 @@ class Guard:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are and how much is too much. `from_env` reads them.
+    """All settings. `from_env` reads them.
 
     Attributes:
         landing: folder or URI under which each sync day has its folder.
-        database_url: libpq URL of a PostgreSQL 14 or newer; None means the embedded server.
+        database_url: libpq URL of a PostgreSQL 14 or newer. None means the embedded server.
         home: folder of the embedded server's data and of caches.
-        spark_master: what executes the Spark code: "sail", a master URL of Apache Spark's, or
+        spark_master: what executes the Spark code: "sail", a master URL of Apache Spark, or
             sc://host:port for a Spark Connect server.
         spark_conf: further Spark settings, by their Spark names.
         memory_share: share of the machine's memory that Sail's pool may take, 0 to 1.
         connections: at most this many Spark tasks load into, or read from, PostgreSQL at once.
         guard: the limits beyond which a day is held.
-        keep_days: full snapshots of this many newest days are kept in staging; 0 keeps all.
+        keep_days: the snapshots of this many newest days stay in staging. 0 keeps all.
         settle_seconds: a day without a manifest that lists its files has landed when nothing in
-            its folder has changed for so long.
-        automation: whether landed days are run without anybody asking, unless switched in the UI.
-        webhook_url: where notices are posted; None means nowhere but the log.
-        ui_url: where the web interface is, for links to runs; None means no links.
-        fresh_hours: a notice is given when no newer day has landed for so long; 0 means never.
+            its folder has changed for this many seconds.
+        automation: whether landed days are run by themselves. The web interface can switch it.
+        webhook_url: where notices are posted. None means only the log.
+        ui_url: where the web interface is, for links to runs. None means no links.
+        fresh_hours: a notice is given after this many hours without a newer day. 0 disables it.
     """
 
     landing: str
@@ -114,9 +112,8 @@ class Settings:
         """The settings that the environment variables in `env` give.
 
         Raises:
-            InvalidSetting: there is no such setting, a value is not of its kind, or out of its
-                range, the sample would go into somebody's database, or a cluster's tasks could not
-                reach it.
+            InvalidSetting: there is no such setting, or a value can't be used. Or the sample would
+                go into a database of your own, or a cluster's tasks could not reach the database.
         """
         _require_known(env)
         home = env.get("AGENT_ROLES_HOME") or platformdirs.user_data_dir("agent-roles")
@@ -126,7 +123,7 @@ class Settings:
             home=Path(home).expanduser().absolute(),
             spark_master=env.get("AGENT_ROLES_SPARK_MASTER") or _SAIL,
             spark_conf={
-                # Variables' names can't hold the dots of Spark's: two underscores stand for one.
+                # A variable's name can't have dots. Two underscores stand for one.
                 "spark." + name.removeprefix(_SPARK_CONF).replace("__", "."): value
                 for name, value in env.items()
                 if name.startswith(_SPARK_CONF)
@@ -168,7 +165,7 @@ class Settings:
 
     @property
     def is_sample(self) -> bool:
-        """Whether the dumps are those that come with the package."""
+        """Whether the dumps are the sample that comes with the package."""
         return self.landing == str(_SAMPLE)
 
     @property
@@ -221,7 +218,7 @@ def memory() -> int:
 
 
 def _require_known(env: Mapping[str, str]) -> None:
-    """Refuse a name that nothing reads, as whoever set it thinks that something does."""
+    """Refuse a variable that nothing reads: it may be a misspelt setting."""
     for name in sorted(env):
         if name.startswith(_OURS) and name not in NAMES and not name.startswith(_ANY):
             (nearest,) = get_close_matches(name, NAMES, n=1, cutoff=0)
@@ -229,7 +226,7 @@ def _require_known(env: Mapping[str, str]) -> None:
 
 
 def _web_address(env: Mapping[str, str], name: str) -> str | None:
-    """An address as it is given; it is not shown if it can't be used, as it is a secret."""
+    """The address, as it is set. No message shows it, as it is a secret."""
     text = env.get(name) or None
     if text is not None and not _is_web_address(text):
         raise InvalidSetting(

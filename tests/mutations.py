@@ -380,15 +380,15 @@ MUTATIONS = (
     Mutation(
         "an implausible day is held",
         _PACKAGE + "staging/publish.py",
-        "if reason and not accept_removals:",
+        "if reason and not run.accept_removals:",
         "if False:",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
         "a held day is not staged",
         _PACKAGE + "staging/publish.py",
-        "    if held is None:\n        is_changed",
-        "    if True:\n        is_changed",
+        "    if held is None:\n        _publish_rows",
+        "    if True:\n        _publish_rows",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
@@ -401,8 +401,8 @@ MUTATIONS = (
     Mutation(
         "a plausible day has no reason on record",
         _PACKAGE + "staging/publish.py",
-        "accept_removals if reason else None",
-        "accept_removals",
+        "run.accept_removals if is_accepted else None",
+        "run.accept_removals",
         _ACCEPTED,
     ),
     Mutation(
@@ -494,22 +494,22 @@ MUTATIONS = (
     Mutation(
         "only who was assigned the day before is removed",
         _TRANSFORM,
-        "in_previous & ~in_day\n    next_gets",
-        "~in_day\n    next_gets",
+        "before & ~after",
+        "~after",
         _case("08-newest-day-corrected"),
     ),
     Mutation(
         "who is assigned is not removed",
         _TRANSFORM,
-        "in_previous & ~in_day\n    next_gets",
-        "in_previous\n    next_gets",
+        "before & ~after",
+        "before",
         _case("02-removed-and-returned"),
     ),
     Mutation(
         "who was assigned the day before does not begin anew",
         _TRANSFORM,
-        "assigned, removed = in_day & ~in_previous,",
-        "assigned, removed = in_day,",
+        "assigned, removed = after & ~before,",
+        "assigned, removed = after,",
         _case("02-removed-and-returned"),
     ),
     Mutation(
@@ -550,14 +550,14 @@ MUTATIONS = (
     Mutation(
         "a corrected assignment is on record",
         _TRANSFORM,
-        "_differs(assigned, Seen.KNOWN_ASSIGNED) | ",
+        "_differs(assigned, known_assigned) | ",
         "",
         _case("08-newest-day-corrected"),
     ),
     Mutation(
         "a corrected removal is on record",
         _TRANSFORM,
-        " | _differs(removed, Seen.KNOWN_REMOVED)",
+        " | _differs(removed, known_removed)",
         "",
         _CORRECTED,
     ),
@@ -585,15 +585,15 @@ MUTATIONS = (
     Mutation(
         "what a late day assigns does not begin with the next day",
         _TRANSFORM,
-        "next_gets, next_loses = next_assigned & ~in_day,",
-        "next_gets, next_loses = next_assigned,",
+        "        in_day, next_assigned, Seen",
+        "        in_previous, next_assigned, Seen",
         _case("09-older-day-corrected", "10-late-day"),
     ),
     Mutation(
-        "the next day's assignments on record follow a late day",
+        "the next day's changes on record follow a late day",
         _TRANSFORM,
-        "next_is_changed = _differs(next_gets, Seen.NEXT_KNOWN_ASSIGNED) | _differs(",
-        "next_is_changed = _differs(",
+        "Seen.NEXT_KNOWN_ASSIGNED, Seen.NEXT_KNOWN_REMOVED",
+        "Seen.KNOWN_ASSIGNED, Seen.KNOWN_REMOVED",
         _case("09-older-day-corrected", "10-late-day"),
     ),
     # Loading and publishing.
@@ -684,14 +684,14 @@ MUTATIONS = (
     # The mapping.
     Mutation(
         "who was removed and came back is assigned",
-        _UPSERT,
-        " AND latest.began_no < ended.day_no",
-        "",
+        _SCHEMA,
+        " AND latest.began_no < ended.day_no;\nEND $$;",
+        ";\nEND $$;",
         _case("02-removed-and-returned"),
     ),
     Mutation(
         "the mapping has the latest assignment",
-        _UPSERT,
+        _SCHEMA,
         "max(change.day_no) FILTER (WHERE change.change = 'assigned')",
         "min(change.day_no) FILTER (WHERE change.change = 'assigned')",
         _case("02-removed-and-returned"),
@@ -728,8 +728,8 @@ MUTATIONS = (
     Mutation(
         "no other day that waits is applied if it breaks a rule",
         _MAPPING,
-        'days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)',
-        "days = [sync_day]",
+        "for day in days:",
+        "for day in [sync_day]:",
         _IN_MAPPING + "test_a_day_that_waits_beside_one_that_breaks_a_rule_is_not_applied",
     ),
     # Old snapshots.

@@ -99,6 +99,8 @@ class World:
         )
         # In a session of its own, whose counts are delivered when it ends; see `written`.
         with psycopg.connect(self._url) as connection:
+            # agent_role_pending refuses to be emptied without it.
+            connection.execute("SET agent_roles.days_are_followed = 'on'")
             for name in names:
                 empty = sql.SQL("DROP TABLE {}" if name[0] == "public_days" else "DELETE FROM {}")
                 connection.execute(empty.format(sql.Identifier(*name)))

@@ -16,10 +16,12 @@ from agent_roles_dagster.sync_days import day_number
 
 @dataclass(frozen=True)
 class Applied:
-    """Rows of the mapping that were written (new or different), and that were deleted.
+    """What applying a day came to.
 
     Attributes:
-        days: the day, and those that were applied with it.
+        written: rows of the mapping that are new or different.
+        deleted: rows that left the mapping.
+        days: the day, and the days that were applied with it.
         pruned: the days whose snapshots left staging.
     """
 
@@ -42,47 +44,38 @@ def apply_day(
     """Make the mapping follow the staged days, this one and any that was not applied yet.
 
     Args:
-        keep_days: snapshots of all but this many newest days leave staging; 0 keeps all.
-        landed: the days that landed; what those not yet staged are compared with stays.
+        keep_days: the snapshots of this many newest days stay in staging. 0 keeps all.
+        landed: the days that landed. Of those not staged yet, the neighbours' snapshots stay.
         say: takes a line for the user.
-        say_every: seconds between lines about how far it is; None for the usual.
+        say_every: seconds between lines about progress. None means the default.
 
     Raises:
-        NotApplied: the day is not staged, or what is staged breaks a rule that must hold.
-        psycopg.Error: the database; the mapping is as before.
+        NotApplied: the day is not staged, or its rows break a rule. The mapping is as before.
+        psycopg.Error: the database. The mapping is as before.
     """
     with (
         connect(url) as connection,
         Progress(say, writing(url, f"{sync_day}: applying"), say_every),
     ):
-        if not one(
-            connection,
-            "SELECT staged_at IS NOT NULL AS x FROM agent_role_sync_days WHERE sync_day = %s",
-            (sync_day,),
-        ):
+        wait = f"{sync_day}: waiting, since another run is changing the tables"
+        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        lock_tables(connection, on_wait=lambda: say(wait))
+        # While this run has the lock, no other day becomes one of these.
+        rows = rows_of_file(connection, "mapping/days_to_apply", sync_day=sync_day)
+        days = [row["sync_day"] for row in rows]
+        if sync_day not in days:
             raise NotApplied(
                 f"{sync_day} is not staged, so there is nothing to apply and the mapping is as"
                 " before; materialise stg_agent_roles for it first"
             )
-        wait = f"{sync_day}: waiting, since another run is changing the tables"
-        connection.execute("BEGIN")  # which the file's own COMMIT ends
-        lock_tables(connection, on_wait=lambda: say(wait))
-        # From here on, no other day is going to be applied with these.
-        pending = connection.execute(
-            "SELECT sync_day FROM agent_role_sync_days"
-            " WHERE staged_at IS NOT NULL AND applied_at IS NULL AND pruned_at IS NULL"
-        ).fetchall()
-        days = sorted({sync_day, *(row["sync_day"] for row in pending)}, key=day_number)
         for day in days:
-            _require_sound(
-                rows_of_file(connection, "mapping/011_require_sound", sync_day=day)[0], day
-            )
-        connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
+            [facts] = rows_of_file(connection, "mapping/011_require_sound", sync_day=day)
+            _require_sound(facts, day)
         filled = one(connection, "SELECT agent_role_fill_mapping()")
-        counts = run_file(connection, "mapping/012_upsert_agent_roles")
-        _begin, _path, _lock, _no_scan, _plan, written, deleted, _days, followed, _commit = counts
+        counts = run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)
+        _begin, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
         if filled or followed:
-            # What the next run finds here it reads from end to end.
+            # The next run reads this table from end to end, with the dead rows.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
         pruned = _prune(connection, sync_day, keep_days, landed) if keep_days else []
     return Applied(filled + written, deleted, days, pruned)
@@ -91,10 +84,10 @@ def apply_day(
 def _prune(
     connection: Connection, sync_day: str, keep_days: int, landed: Sequence[str]
 ) -> list[str]:
-    """Drop old snapshots, unless somebody uses them just now: then a later run does.
+    """Drop old snapshots. If another session uses them now, leave that to a later run.
 
     Returns:
-        The days whose snapshots are gone since.
+        The days whose snapshots were dropped.
     """
     dropped: list[str] = []
     parameters = {
@@ -105,17 +98,8 @@ def _prune(
     with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
         connection.execute("LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT")
         connection.execute("SET LOCAL lock_timeout = '2s'")
-        for name, value in parameters.items():
-            connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", value))
-        run_file(connection, "mapping/prune_snapshots")
-        # As the file has it: when this transaction began.
-        dropped = [
-            row["sync_day"]
-            for row in connection.execute(
-                "SELECT sync_day FROM agent_role_sync_days"
-                " WHERE pruned_at = now() AT TIME ZONE 'UTC' ORDER BY day_no"
-            ).fetchall()
-        ]
+        rows = rows_of_file(connection, "mapping/prune_snapshots", **parameters)
+        dropped = [row["sync_day"] for row in rows]
     return dropped
 
 
@@ -134,17 +118,15 @@ def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> 
 
     Raises:
         NotTakenBack: it is not the newest one, or the snapshot of the day before was pruned.
-        psycopg.Error: the database. The mapping may have yet to follow, which the next run does.
+        psycopg.Error: the database. If the day is taken back, the next run has the mapping follow.
     """
     if not one(connection, "SELECT count(*) FROM agent_role_sync_days WHERE staged_at IS NOT NULL"):
         raise NotTakenBack(f"no day is staged, so {sync_day!r} is not, and nothing was changed")
     connection.execute("BEGIN")  # which the file's own COMMIT ends
-    connection.execute("SELECT set_config('agent_roles.sync_day', %s, TRUE)", (sync_day,))
     try:
-        run_file(connection, "admin/take_back_newest_day")
+        run_file(connection, "admin/take_back_newest_day", sync_day=sync_day)
     except psycopg.errors.RaiseException as error:
         hint = error.diag.message_hint
         raise NotTakenBack(f"{error.diag.message_primary}. {hint}") from None
     connection.execute("BEGIN")
-    connection.execute("SELECT set_config('agent_roles.run_id', %s, TRUE)", (run_id,))
-    run_file(connection, "mapping/012_upsert_agent_roles")
+    run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)

@@ -53,6 +53,7 @@ from agent_roles_dagster.outcomes import (
 )
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
+from agent_roles_dagster.postgres.sql_files import rows_of_file
 from agent_roles_dagster.sync_days import day_number
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
@@ -61,13 +62,6 @@ _PROGRESS_EVERY = 10.0
 _NAMED = 5
 # A day that is done sooner logs nothing of its own: nobody would read a year of them.
 _QUICK = 2.0
-_STAGED = """
-    SELECT
-        sync_day, digest, observed_at,
-        applied_at IS NOT NULL
-        AND (pruned_at IS NOT NULL OR agent_role_partition(sync_day) IS NOT NULL) AS is_whole
-    FROM agent_role_sync_days WHERE staged_at IS NOT NULL
-"""
 
 
 class OnRefused(Enum):
@@ -319,7 +313,7 @@ def _as_they_landed(
 ) -> Iterator[str]:
     """Those of the days that are staged and applied, and whose dump is still the same."""
     with connect(url) as connection:
-        rows = connection.execute(_STAGED.encode()).fetchall()
+        rows = rows_of_file(connection, "reports/staged_days")
     staged = {row["sync_day"]: row for row in rows if row["is_whole"]}
     told = time.monotonic()
     for number, day in enumerate(days, 1):

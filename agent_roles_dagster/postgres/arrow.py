@@ -1,7 +1,7 @@
-"""Arrow to and from PostgreSQL (binary COPY), through the driver manager's own interface.
+"""Arrow to and from PostgreSQL (binary COPY), through ADBC's low-level interface.
 
-Its DB-API would do, but it imports pandas, which takes each of Spark's Python processes longer than
-a small day's work.
+ADBC's DB-API imports pandas. In each of Spark's Python processes, that takes longer than a small
+day's work.
 
 https://arrow.apache.org/adbc/current/python/api/adbc_driver_manager.html
 """
@@ -33,7 +33,7 @@ class ArrowConnection:
     """A connection with one transaction, which is rolled back unless `commit` is called.
 
     Raises:
-        adbc_driver_manager.Error: from every method, for what PostgreSQL or the network says.
+        adbc_driver_manager.Error: every method, if PostgreSQL or the network fails.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,7 +49,7 @@ class ArrowConnection:
         self._begin()
 
     def _begin(self) -> None:
-        # Before the first statement, which may wait, too.
+        # Before the first statement, since it may wait, too.
         with _opening:
             _open.add(self)
         self._connection.set_autocommit(False)
@@ -90,7 +90,7 @@ class ArrowConnection:
             yield from pa.RecordBatchReader.from_stream(rows)
 
     def execute(self, statement: str) -> None:
-        """Do what has no rows to show."""
+        """Run a statement that returns no rows."""
         with AdbcStatement(self._connection) as prepared:
             prepared.set_sql_query(statement)
             prepared.execute_update()
@@ -112,25 +112,23 @@ class ArrowConnection:
         self._connection.commit()
 
     def cancel(self) -> None:
-        """End what another thread is waiting for on this connection, with an error there."""
+        """Have the statement that another thread waits for fail there."""
         with suppress(Error):
             self._connection.cancel()
 
 
 _open: WeakSet[ArrowConnection] = WeakSet()
-# Tasks open and close theirs while another thread goes through them.
+# Guards `_open`: tasks add and remove connections while another thread reads it.
 _opening = threading.Lock()
-
-
 _kept: list[tuple[str, AdbcDatabase, AdbcConnection]] | None = None
 
 
 @contextmanager
 def connections_kept() -> Iterator[None]:
-    """Within it, a connection of this process that is done with stays open for the next.
+    """Within it, a closed connection is kept open, and the next `ArrowConnection` takes it.
 
-    Opening one takes the driver a tenth of a second, and more with each day that is staged: it
-    reads the types of all columns there are.
+    To open one takes a tenth of a second, and more with each staged day, as the driver reads the
+    types of all columns.
     """
     global _kept
     _kept = []
@@ -153,7 +151,7 @@ def _take(url: str) -> tuple[AdbcDatabase, AdbcConnection] | None:
 
 
 def cancel_all() -> None:
-    """Cancel what PostgreSQL is doing for this process on these connections."""
+    """Cancel what PostgreSQL does for this process's tasks."""
     with _opening:
         connections = list(_open)
     for connection in connections:

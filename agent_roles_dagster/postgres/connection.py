@@ -1,28 +1,30 @@
-"""PostgreSQL: where it is, how to connect, and the SQL files. What the tables mean is in them."""
+"""PostgreSQL: where it is, how to connect, and which version the tables must have."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from agent_roles_dagster.postgres.embedded.server import running_server
-from agent_roles_dagster.postgres.sql_files import Connection, one, run_file
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 from agent_roles_dagster.settings import InvalidSetting, Settings
 
-# Of sql/schema/010_schema.sql, which says it, too. It rises with each change that the code needs.
-SCHEMA_VERSION = 4
-# Who owns the days where sql/schema/015_roles.sql was run.
+# The version that sql/schema/010_schema.sql makes. It rises with each change that the code needs.
+SCHEMA_VERSION = 5
+# The owner of the days, if sql/schema/015_roles.sql was run.
 _RUNNER = "agent_roles_runner"
-# SQLSTATE classes 28 and 3D, which libpq doesn't tell of a connection that was not made. A server
-# that speaks another language counts as one that can't be reached.
+# The messages of SQLSTATE classes 28 and 3D. libpq does not give the SQLSTATE of a connection that
+# was not made. A server that speaks another language counts as not reachable.
 REFUSALS = re.compile(
     r"FATAL: +(?:.*authentication failed for user|no pg_hba\.conf entry|pg_hba\.conf rejects"
     r'|role ".*" (?:does not exist|is not permitted)|database ".*" does not exist)'
 )
 # A run waits for as long as it must, whatever is set for the role, the database or in the URL.
-# Joined, as a server knows no settings of later versions.
+# The join leaves out settings that an older server does not know. The text is here and not in sql/
+# because Spark's tasks run it, too, and get this package's modules only.
 SESSION = """
     SELECT pg_catalog.set_config(known.name, wanted.setting, FALSE)
     FROM pg_catalog.pg_settings AS known
@@ -41,32 +43,14 @@ SESSION = """
         ('transaction_timeout', '0')
     ) AS wanted (name, setting) ON known.name = wanted.name
 """
-# What a run may take of the server's memory to sort, hash, and build indexes, never less than it
-# would without this: shares of shared_buffers, which is a share itself of what the server has, or
-# of the setting agent_roles.memory.
-_MEMORY = """
-    SELECT pg_catalog.set_config(
-        known.name,
-        greatest(known.setting::BIGINT, least(memory.bytes / share.part / 1024, 2097151))::TEXT,
-        FALSE
-    )
-    FROM (VALUES ('work_mem', 8), ('maintenance_work_mem', 2)) AS share (name, part)
-    INNER JOIN pg_catalog.pg_settings AS known ON share.name = known.name
-    CROSS JOIN LATERAL pg_catalog.pg_size_bytes(
-        coalesce(
-            nullif(pg_catalog.current_setting('agent_roles.memory', TRUE), ''),
-            pg_catalog.current_setting('shared_buffers')
-        )
-    ) AS memory (bytes)
-"""
 
 
 class NotReachable(psycopg.OperationalError):
-    """No connection was made. Its text says why and what to do, and has no password."""
+    """No connection was made. The text says why and what to do, and has no password."""
 
 
 class Refused(NotReachable):
-    """The server answered that there is no such database, or none for this user."""
+    """The server answered: it does not have this database, or not for this user."""
 
 
 def database_url(settings: Settings) -> str:
@@ -78,23 +62,23 @@ def database_url(settings: Settings) -> str:
 def connect(url: str) -> Iterator[Connection]:
     """An autocommitting connection to a database in which the schema exists.
 
-    An error of PostgreSQL's that leaves it says what is wrong, and quotes no row.
+    PostgreSQL's errors leave it without their details, which may quote a row.
 
     Raises:
-        InvalidSetting: the URL is none, or names a database or a user that can't be used.
+        InvalidSetting: the text is no URL, or it names a database or a user that can't be used.
         Refused: the server does not let this user into this database.
-        NotReachable: no connection was made for any other reason, which may pass.
+        NotReachable: no connection was made for another reason. Trying again may help.
     """
     _require_url(url)
     kept = _kept.pop(url, None) if _kept is not None else None
     try:
-        # What is prepared in a session is not there in the next one that a pooler gives.
+        # No prepared statements: a pooler may give another session, which does not have them.
         opened = kept or psycopg.connect(
             with_encoding(url), autocommit=True, row_factory=dict_row, prepare_threshold=None
         )
     except psycopg.OperationalError as error:
         kind = Refused if REFUSALS.search(str(error)) else NotReachable
-        # Of several lines, of which the last may be a question.
+        # The text has several lines, and may end with a question.
         why = " ".join(str(error).split()).removesuffix(".")
         raise kind(
             f"{why}{'' if why.endswith('?') else '.'} Nothing was changed. AGENT_ROLES_DATABASE_URL"
@@ -113,20 +97,21 @@ def connect(url: str) -> Iterator[Connection]:
         except psycopg.Error as error:
             if error.diag.message_detail is None and error.diag.context is None:
                 raise
-            # These may quote a row, with names and addresses.
-            told = type(error)(error.diag.message_primary or "PostgreSQL refused")
-            raise told.with_traceback(error.__traceback__) from None
+            # The details may quote a row, with names and addresses.
+            without_details = type(error)(error.diag.message_primary or "PostgreSQL refused")
+            raise without_details.with_traceback(error.__traceback__) from None
 
 
 def _prepare(connection: Connection) -> None:
     _require_utf8(connection)
-    # With each transaction, as a pooler may give it another session than the one before.
+    # psycopg says both with each transaction, as a pooler may give it another session.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     connection.read_only = False
     connection.execute(SESSION.encode())
-    connection.execute(_MEMORY.encode())
-    _require_place(connection)
-    _require_version(connection)
+    run_file(connection, "session/memory")
+    [place] = rows_of_file(connection, "session/place")
+    _require_place(place)
+    _require_version(connection, place["has_version"])
 
 
 _kept: dict[str, Connection] | None = None
@@ -134,10 +119,9 @@ _kept: dict[str, Connection] | None = None
 
 @contextmanager
 def connection_kept() -> Iterator[None]:
-    """Within it, a connection that is done with stays open for whoever connects next.
+    """Within it, a closed connection is kept open, and the next `connect` takes it.
 
-    For one process that connects many times within a day's work, one after the other; in one
-    thread, since two would take it from each other's hands.
+    For a process that connects many times, one after the other. Only one thread may connect.
     """
     global _kept
     _kept = {}
@@ -164,12 +148,12 @@ def _closed_or_kept(connection: Connection, url: str) -> Iterator[Connection]:
 
 
 def with_encoding(url: str) -> str:
-    """The URL's parameters, with text as UTF-8, whatever the URL or the environment says."""
+    """The URL's parameters, with UTF-8 for text, also if the URL or the environment differs."""
     return psycopg.conninfo.make_conninfo(url, client_encoding="UTF8")
 
 
 def _require_utf8(connection: Connection) -> None:
-    """Refuse a database that can't hold every name, before anything is written there."""
+    """Refuse a database that can't hold every text, before anything is written there."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise InvalidSetting(
@@ -179,20 +163,15 @@ def _require_utf8(connection: Connection) -> None:
         )
 
 
-def _require_place(connection: Connection) -> None:
+def _require_place(found: dict[str, Any]) -> None:
     """Refuse to make tables beside those that are there, and to work on somebody else's.
 
-    Nothing would find the days in another schema: neither the next run, nor the lock that makes
-    runs take turns. And whoever owns a table may have it run code as the one who writes there.
+    Neither the next run nor the locks would find days in another schema. And the owner of a table
+    can have it run code as the role that writes there.
+
+    Args:
+        found: the row of sql/session/place.sql.
     """
-    found = connection.execute(
-        "SELECT quote_ident(current_schema()) AS here, current_user AS who,"
-        " (SELECT relnamespace::REGNAMESPACE::TEXT FROM pg_class"
-        " WHERE oid = to_regclass('agent_role_pending')) AS place,"
-        " (SELECT pg_get_userbyid(relowner) FROM pg_class"
-        " WHERE oid = to_regclass('stg_agent_roles')) AS owner"
-    ).fetchone()
-    assert found is not None
     here, place, owner = found["here"], found["place"], found["owner"]
     if place not in (None, here):
         raise InvalidSetting(
@@ -213,11 +192,10 @@ def _require_place(connection: Connection) -> None:
         )
 
 
-def _require_version(connection: Connection) -> None:
+def _require_version(connection: Connection, has_version: bool) -> None:
     """Bring the tables up to date if they are of an earlier version, or not there at all."""
     version = 0
-    known = "SELECT to_regclass('agent_role_schema_version') IS NOT NULL AS known"
-    if one(connection, known):
+    if has_version:
         version = one(connection, "SELECT version FROM agent_role_schema_version")
     if version > SCHEMA_VERSION:
         raise InvalidSetting(
@@ -234,7 +212,7 @@ def days_schema(connection: Connection) -> str:
 
 
 def _require_url(url: str) -> None:
-    """Refuse what is no libpq URL, without quoting it: it may hold a password."""
+    """Refuse a text that is no libpq URL. The message does not quote it: it may hold a password."""
     try:
         psycopg.conninfo.conninfo_to_dict(url)
         is_plain = url.partition("://")[2].partition("/")[0].count("@") <= 1

@@ -7,9 +7,9 @@ import psycopg
 
 from agent_roles_dagster.postgres.sql_files import Connection
 
-# As the SQL files have it, which take the locks themselves when they run with psql.
+# The SQL files have the same statement: with psql, they take the locks themselves.
 _LOCK = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
-# So long a run waits before it says so: autovacuum gives way after a second.
+# A run that waits for longer says so. Autovacuum gives way after a second.
 _SILENCE = "2s"
 
 
@@ -17,11 +17,11 @@ _SILENCE = "2s"
 def staging_turn(connection: Connection, *, on_wait: Callable[[], None]) -> Iterator[None]:
     """A transaction in which this run is the only one that compares and publishes days.
 
-    Whoever loses the connection loses the lock, and can't publish. While it is idle, it holds no
-    snapshot, so VACUUM does its work.
+    A run that loses the connection loses the lock, and can't publish. While the transaction is
+    idle, it holds no snapshot, so VACUUM does its work.
 
     Args:
-        on_wait: called once if another run has the lock, before waiting.
+        on_wait: called once before it waits, if another run has the lock.
     """
     with connection.transaction():
         _lock(connection, "agent_role_turn", on_wait)
@@ -29,10 +29,12 @@ def staging_turn(connection: Connection, *, on_wait: Callable[[], None]) -> Iter
 
 
 def lock_tables(connection: Connection, *, on_wait: Callable[[], None]) -> None:
-    """Take, for the current transaction, the lock that lets one run at a time change the tables.
+    """Lock the tables that readers see, so that one run at a time changes them.
+
+    The lock lasts until the end of the current transaction.
 
     Args:
-        on_wait: called once if another run has it, before waiting.
+        on_wait: called once before it waits, if another run has the lock.
     """
     _lock(connection, "agent_role_pending", on_wait)
 
@@ -43,10 +45,10 @@ def _lock(connection: Connection, table: str, on_wait: Callable[[], None]) -> No
         with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{_SILENCE}'".encode())
             connection.execute(statement)
-            # What follows in the transaction waits for as long as it must.
+            # The rest of the transaction waits as long as it must.
             connection.execute("SET LOCAL lock_timeout = 0")
     except psycopg.errors.LockNotAvailable:
         on_wait()
-        # Whatever somebody set in the session that a pooler gave.
+        # A pooler may have given a session with another timeout.
         connection.execute("SET LOCAL lock_timeout = 0")
         connection.execute(statement)

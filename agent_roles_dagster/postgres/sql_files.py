@@ -20,8 +20,15 @@ def sql_file(name: str) -> str:
     return (folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def run_file(connection: Connection, name: str) -> list[int]:
-    """Run a SQL file as it stands; returns the number of rows of each of its statements."""
+def run_file(connection: Connection, name: str, **parameters: str) -> list[int]:
+    """Run a SQL file as it stands. Returns the number of rows of each of its statements.
+
+    The file reads its parameters as `agent_roles.<name>`. They last until the end of the
+    transaction, which the caller began.
+    """
+    for key, value in parameters.items():
+        # Bound, so that no error of the file has the server log them.
+        connection.execute("SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{key}", value))
     cursor = connection.execute(sql_file(name).encode())
     counts = [cursor.rowcount]
     while cursor.nextset():
@@ -30,8 +37,8 @@ def run_file(connection: Connection, name: str) -> list[int]:
 
 
 def rows_of_file(connection: Connection, name: str, **parameters: str) -> list[dict[str, Any]]:
-    """The rows of a SQL file's one SELECT, which reads its parameters as `agent_roles.<name>`."""
-    # All at once, which is one transaction: a day asks dozens of such questions.
+    """The rows of a SQL file's last statement. It reads its parameters as `agent_roles.<name>`."""
+    # All at once, which is one round trip and one transaction: a day asks dozens of such questions.
     settings = [
         sql.SQL("SELECT set_config({}, {}, TRUE);").format(f"agent_roles.{key}", value)
         for key, value in parameters.items()

@@ -1,16 +1,14 @@
-"""A run's load tables: made, named, asked and dropped."""
+"""A run's load tables, which take what Spark's tasks load until it is published."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from agent_roles_dagster.postgres.connection import connect
-from agent_roles_dagster.postgres.sql_files import Connection, one, run_file
+from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file, run_file
 
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
@@ -23,7 +21,7 @@ class Load:
     """One run's load tables, and the day they are for.
 
     Attributes:
-        is_first: nothing is to be compared with, so that each row that is staged is a change.
+        is_first: there is nothing to compare the day with, so each staged row is a change.
     """
 
     url: str = field(repr=False)  # may hold a password
@@ -43,16 +41,12 @@ class Load:
 def create_load_tables(load: Load) -> None:
     """Create this run's load tables, and drop those that a killed run left.
 
-    Over a connection of its own, so that the tasks see them while the turn's transaction goes on.
-    Needs `database.staging_turn`: whoever has the turn is the only one that loads.
+    It has a connection of its own, so that the tasks see the tables while the transaction of
+    `staging_turn` goes on. The caller must be in that transaction: then no other run loads.
     """
     with connect(load.url) as connection:
-        left = connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
-            " AND relkind = 'r' AND relname ~ %s",
-            (load.schema, f"^{_PREFIX}({'|'.join(LOAD_TABLES)})_[0-9a-f]{{12}}$"),
-        )
-        _drop(connection, [sql.Identifier(load.schema, row["relname"]) for row in left])
+        left = rows_of_file(connection, "load/left_tables")
+        _drop(connection, [sql.Identifier(load.schema, row["name"]) for row in left])
         with connection.transaction():
             _search(connection, load.schema, _main(connection))
             run_file(connection, "load/020_create_load_tables")
@@ -60,15 +54,16 @@ def create_load_tables(load: Load) -> None:
 
 
 def drop_load_tables(connection: Connection, load: Load) -> None:
-    """Drop those of this run's tables that are there, if nobody else holds one."""
+    """Drop this run's tables, unless another session holds a lock on one."""
     with connection.transaction():
-        # The run may be being stopped. In the transaction only: a pooler keeps the session.
+        # Not for longer, as the run may be stopping. For the transaction only, as a pooler
+        # keeps the session.
         connection.execute("SET LOCAL lock_timeout = '2s'")
         _drop(connection, [load.table(name) for name in LOAD_TABLES])
 
 
 def drop_used_tables(connection: Connection, load: Load) -> None:
-    """Drop what `use_load_tables` renamed, but for the rows where they are the day's by now."""
+    """Drop what `use_load_tables` renamed. A table that became the day's partition stays."""
     _drop(connection, [sql.Identifier(load.schema, _PREFIX + name) for name in LOAD_TABLES])
 
 
@@ -78,14 +73,14 @@ def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
 
 
 def use_load_tables(connection: Connection, load: Load) -> None:
-    """Give this run's tables the names that the publishing SQL files know, in its transaction."""
+    """In this transaction, give the run's tables the names that the SQL files know."""
     connection.execute(lock_statement(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
     _search(connection, load.schema, _main(connection))
     _rename(connection, load, away=False)
 
 
 def _main(connection: Connection) -> str:
-    """The schema of the tables that are no run's own."""
+    """The schema of the tables that all runs share."""
     return str(one(connection, "SELECT current_schema() AS name"))
 
 
@@ -96,7 +91,7 @@ def _search(connection: Connection, *schemas: str) -> None:
 
 
 def lock_statement(load: Load, names: Sequence[str], mode: str) -> sql.Composed:
-    """In one order for all: a task that runs though its result is known can't block publishing."""
+    """All sessions lock in one order, so that a task that still runs can't block publishing."""
     tables = sql.SQL(", ").join(load.table(name) for name in names)
     return sql.SQL("LOCK TABLE {} IN {} MODE").format(tables, sql.SQL(mode))
 
@@ -132,26 +127,7 @@ def loaded_notes(connection: Connection, target: Load, kind: str) -> Sequence[st
     return [row["note"] for row in rows]
 
 
-def removal_sample(connection: psycopg.Connection[Any], target: Load, limit: int) -> list[str]:
-    """Some of the day's removals, as "agent 1, role 10"."""
-    # Those that are staged already, of an earlier version, and stay so are no part of the delta.
-    rows = connection.execute(
-        sql.SQL(
-            """
-            SELECT agent_id, role_id FROM {delta} WHERE NOT is_next AND change = 'removed'
-            UNION
-            SELECT agent_id, role_id FROM stg_agent_roles AS staged
-            WHERE sync_day = {sync_day} AND status = 'removed' AND NOT EXISTS (
-                SELECT FROM {delta} AS delta
-                WHERE NOT delta.is_next
-                AND delta.agent_id = staged.agent_id AND delta.role_id = staged.role_id
-            )
-            ORDER BY role_id, agent_id LIMIT {limit}
-            """
-        ).format(
-            delta=target.table("delta"),
-            sync_day=sql.Literal(target.sync_day),
-            limit=sql.Literal(limit),
-        )
-    )
+def removal_sample(connection: Connection, sync_day: str) -> list[str]:
+    """Some of the day's removals, as "agent 1, role 10". Comes after `use_load_tables`."""
+    rows = rows_of_file(connection, "load/removal_sample", sync_day=sync_day)
     return [f"agent {row['agent_id']}, role {row['role_id']}" for row in rows]

@@ -1,12 +1,10 @@
-"""The staged days around a day, with which it is compared."""
+"""The staged days that a day is compared with."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import sql
-
 from agent_roles_dagster.outcomes import Pruned, SameNumber
-from agent_roles_dagster.postgres.sql_files import Connection
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.staging.snapshots import SeenAs
 from agent_roles_dagster.staging.transform import Seen
 from agent_roles_dagster.sync_days import day_number
@@ -14,6 +12,8 @@ from agent_roles_dagster.sync_days import day_number
 
 @dataclass(frozen=True)
 class Neighbours:
+    """Rows of sql/load/neighbours.sql: previous day, the day's own earlier version, next day."""
+
     previous: dict[str, Any] | None
     old: dict[str, Any] | None
     next: dict[str, Any] | None
@@ -21,7 +21,7 @@ class Neighbours:
     def require_kept(self, sync_day: str) -> None:
         """Refuse to compare with a snapshot that was pruned, or whose table somebody dropped.
 
-        The day's own earlier version may be gone: the day is staged anew then.
+        If the table of the day's own earlier version is gone, the day is staged anew.
         """
         for day in (self.previous, self.old, self.next):
             if day is not None and day["pruned_at"] is not None:
@@ -32,7 +32,7 @@ class Neighbours:
                     " again, load all days into an empty database"
                 )
         for day in (self.previous, self.next):
-            # No row of it would be seen, so none of its pairs would be seen as removed.
+            # Without its rows, none of its pairs would be found to be removed.
             if day is not None and not day["is_there"]:
                 raise Pruned(
                     f"{sync_day} can't be staged: the snapshot of {day['sync_day']}, which it is"
@@ -41,7 +41,7 @@ class Neighbours:
                 )
 
     def snapshots(self) -> dict[str, SeenAs]:
-        """The days to compare with, and what their rows mean: assigned, removed, neither."""
+        """By sync day, what its staged rows mean: an assigned one, a removed one, any other."""
         days = (
             (self.previous, (Seen.IN_PREVIOUS, Seen.NOWHERE, Seen.NOWHERE)),
             (self.old, (Seen.OLD_ASSIGNED, Seen.OLD_REMOVED, Seen.OLD_OTHER)),
@@ -50,7 +50,7 @@ class Neighbours:
         return {day["sync_day"]: seen_as for day, seen_as in days if day is not None}
 
     def changes(self) -> dict[int, tuple[Seen, Seen]]:
-        """The days, by number, whose changes may be others now, and what these are called."""
+        """By day number, what its recorded changes mean: an assigned one, a removed one."""
         days = (
             (self.old, (Seen.KNOWN_ASSIGNED, Seen.KNOWN_REMOVED)),
             (self.next, (Seen.NEXT_KNOWN_ASSIGNED, Seen.NEXT_KNOWN_REMOVED)),
@@ -58,41 +58,33 @@ class Neighbours:
         return {day["day_no"]: seen_as for day, seen_as in days if day is not None}
 
     def is_first(self) -> bool:
-        """Whether the day has neither an earlier version nor a pair of a day before it."""
+        """Whether there is no earlier version, and no pair on the previous day."""
         return self.old is None and (self.previous is None or not self.previous["assigned"])
 
     def expected(self) -> int | None:
-        """About how many pairs are going to be loaded; None if nobody knows."""
+        """About how many pairs will be loaded. None if that is not known."""
         is_new = self.old is None and self.previous is not None
         return self.previous["assigned"] if is_new and self.previous else None
 
     def rows(self) -> int:
-        """How many rows these days have staged."""
+        """How many staged rows these days have."""
         days = (self.previous, self.old, self.next)
         return sum(day["assigned"] + day["removed"] for day in days if day is not None)
 
 
 def find_neighbours(connection: Connection, sync_day: str) -> Neighbours:
+    """The staged days that the day is compared with.
+
+    Raises:
+        SameNumber: a staged day has the same number under another name.
+    """
     number = day_number(sync_day)
-    same = connection.execute(
-        "SELECT sync_day FROM agent_role_sync_days"
-        " WHERE day_no = %s AND sync_day <> %s AND staged_at IS NOT NULL",
-        (number, sync_day),
-    ).fetchone()
-    if same:
+    found = rows_of_file(connection, "load/neighbours", sync_day=sync_day, day_no=str(number))
+    days = {day.pop("role"): day for day in found}
+    if same := days.get("same number"):
         raise SameNumber(
             f"{sync_day!r} and {same['sync_day']!r} have the same number, so neither comes first,"
             f" and {same['sync_day']!r} is staged. Nothing was changed in any table. If both are"
             f" one day, land its dump as {same['sync_day']!r}; if not, under a number of its own"
         )
-
-    def staged(condition: str, order: str) -> dict[str, Any] | None:
-        query = sql.SQL(
-            "SELECT sync_day, day_no, pruned_at, digest, observed_at, assigned, removed,"
-            " agent_role_partition(sync_day) IS NOT NULL AS is_there"
-            " FROM agent_role_sync_days"
-            " WHERE staged_at IS NOT NULL AND day_no {} %s ORDER BY day_no {} LIMIT 1"
-        ).format(sql.SQL(condition), sql.SQL(order))
-        return connection.execute(query, (number,)).fetchone()
-
-    return Neighbours(staged("<", "DESC"), staged("=", "ASC"), staged(">", "ASC"))
+    return Neighbours(days.get("previous"), days.get("old"), days.get("next"))

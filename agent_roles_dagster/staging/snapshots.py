@@ -1,4 +1,4 @@
-"""Staged snapshots and changes, read back from PostgreSQL by Spark's tasks."""
+"""Spark's tasks read staged snapshots and recorded changes back from PostgreSQL."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
 from agent_roles_dagster.postgres.arrow import ArrowConnection
-from agent_roles_dagster.postgres.sql_files import Connection
+from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.staging.transform import SNAPSHOT_SCHEMA, Seen
 
 _PAGES_PER_TASK = 16_384
-_FEW_PAGES = 1_000  # of all snapshots together
-SeenAs = tuple[Seen, Seen, Seen]  # of a row that is assigned, is removed, is neither
+_FEW_PAGES = 1_000  # in all snapshots together
+SeenAs = tuple[Seen, Seen, Seen]  # what an assigned row means, a removed one, any other
 
 
 def read_snapshots(
@@ -25,11 +25,10 @@ def read_snapshots(
 ) -> DataFrame:
     """Staged rows and changes, as `transform.SNAPSHOT_SCHEMA`, read by at most `tasks` tasks.
 
-    Snapshots of a few pages are read by one task, over one connection: these cost more than that.
+    If the snapshots have a few pages only, one task reads them: more connections cost more time.
 
     Args:
-        snapshots: by sync day, what its rows mean to the day that is being staged.
-        changes: by a day's number, what its changes on record mean: assigned, removed.
+        snapshots, changes: see `Neighbours`.
     """
     parts = {day: _partition(connection, day) for day in snapshots}
     if sum(pages for _, pages in parts.values()) < _FEW_PAGES:
@@ -59,20 +58,15 @@ def read_snapshots(
 
 
 def _partition(connection: Connection, sync_day: str) -> tuple[str, int]:
-    """The quoted name of the day's partition, and how many pages it has: 0 if it is gone."""
-    found = connection.execute(
-        "SELECT part.oid::REGCLASS::TEXT AS name,"
-        " pg_relation_size(part.oid) / current_setting('block_size')::BIGINT AS pages"
-        " FROM pg_class AS part WHERE part.oid = agent_role_partition(%s)",
-        (sync_day,),
-    ).fetchone()
-    return (found["name"], found["pages"]) if found else ("", 0)
+    """The quoted name of the day's partition, and how many pages it has. 0 if it is gone."""
+    found = rows_of_file(connection, "load/partition", sync_day=sync_day)
+    return (found[0]["name"], found[0]["pages"]) if found else ("", 0)
 
 
 def _range_queries(
     connection: Connection, partition: str, pages: int, seen_as: SeenAs
 ) -> list[str]:
-    """Queries that together read the partition, each a range of its pages; none if it has none.
+    """Queries that together read the partition. Each reads a range of its pages.
 
     Args:
         partition: its name, quoted, with its schema.

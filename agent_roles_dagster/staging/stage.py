@@ -1,4 +1,4 @@
-"""Staging a day: read, compare with the neighbours, load, and publish all of it or nothing."""
+"""Staging a day: read the dump, compare it with the neighbours, load, and publish in one go."""
 
 import gc
 import time
@@ -20,12 +20,9 @@ from agent_roles_dagster.postgres.locks import staging_turn
 from agent_roles_dagster.postgres.sql_files import Connection, run_file
 from agent_roles_dagster.progress import Progress, lasting, loading, writing
 from agent_roles_dagster.settings import Settings
+from agent_roles_dagster.staging.context import Staging
 from agent_roles_dagster.staging.load import load
-from agent_roles_dagster.staging.load_tables import (
-    Load,
-    create_load_tables,
-    drop_load_tables,
-)
+from agent_roles_dagster.staging.load_tables import Load, create_load_tables, drop_load_tables
 from agent_roles_dagster.staging.neighbours import Neighbours, find_neighbours
 from agent_roles_dagster.staging.publish import publish
 from agent_roles_dagster.staging.snapshots import read_snapshots
@@ -56,24 +53,22 @@ def stage_day(
     """Stage the day that landed, and correct what the next staged day says about removals.
 
     Args:
-        engine: enters the engine, once there is something to compute.
-        sealed: content digest of the dump that is meant, None for whatever is there.
-        accept_removals: why the removals are right although the guard would hold the day.
-        approver: who says so.
-        say: takes a line for the user.
-        say_every: seconds between lines about how far it is; None for the usual.
+        engine: enters the engine. It is called once there is something to compute.
+        sealed, run_id, accept_removals, approver, say: see `Staging`.
+        say_every: seconds between lines about progress. None means the default.
 
-    Raises:
-        Unreadable: the day is no snapshot; no table was changed.
-        NotRead: the disk or the store does not give it; no table was changed.
-        Pruned: a neighbour's snapshot is not kept any more; no table was changed.
-        Held: the day is implausible; only its validation errors were recorded.
+    Raises: (of all but `Held`, no table was changed)
+        Unreadable: the dump is damaged or incomplete.
+        NotRead: the disk or the store does not give it.
+        Pruned: a neighbour's snapshot is not there any more.
+        Held: the guard finds that the day looks like damage. Only its invalid rows were recorded.
         InvalidSyncDay: the name is not valid for a sync day.
         SameNumber: another staged day has the same number.
-        LostRows: rows were lost on the way; no table was changed.
-        psycopg.Error: the database; no table was changed.
+        LostRows: rows were lost on the way.
+        psycopg.Error: the database.
     """
-    day_number(sync_day)  # a name that is no day's is no folder to look into
+    day_number(sync_day)  # Refuses any other name before a folder of that name is looked for.
+    run = Staging(settings, url, sync_day, sealed, run_id, accept_removals, approver, say)
     marks = [time.monotonic()]
     target = None
     try:
@@ -97,24 +92,14 @@ def stage_day(
                 marks.append(time.monotonic())
                 rows = target.table("rows").as_string(connection)
                 progress.begin(loading(url, sync_day, rows, neighbours.expected()))
-                _load(started, connection, dump, neighbours, target, settings.connections)
+                _compute_and_load(run, started, connection, dump, neighbours, target)
             marks.append(time.monotonic())
             progress.begin(writing(url, f"{sync_day}: publishing"))
             staged = check_loaded(connection, dump, neighbours, target, sealed)
-            held = publish(
-                settings,
-                connection,
-                staged,
-                neighbours,
-                target,
-                run_id,
-                accept_removals,
-                approver,
-                say,
-            )
+            held = publish(run, connection, staged, neighbours, target)
     except BaseException:
-        # If it can't be done now, the next run does it. Not before the transaction has ended, which
-        # has looked into them.
+        # After the transaction, which may hold locks on these tables. If they can't be dropped now,
+        # the next run drops them.
         if target is not None:
             with suppress(psycopg.Error), connect(url) as connection:
                 drop_load_tables(connection, target)
@@ -127,26 +112,28 @@ def stage_day(
 
 @cache
 def _spare_the_collector() -> None:
-    """Have Python's garbage collector pass over what was imported: parsing calls it all the time.
+    """Keep Python's garbage collector from visiting imported objects, as parsing triggers it often.
 
-    Once in a process, as what is garbage by then stays, too.
+    It runs once in a process. What is garbage by then is never freed.
     """
     gc.freeze()
 
 
 def record_unreadable(url: str, sync_day: str, run_id: str, reason: str) -> None:
-    """Put on record that the day is no snapshot, when, and which run found it; nothing else."""
-    about = {"sync_day": sync_day, "day_no": day_number(sync_day), "run_id": run_id}
+    """Put on record that the day is unreadable, when and why, and which run found it."""
     with connect(url) as connection, connection.transaction():
-        for name, value in {**about, "reason": reason}.items():
-            connection.execute(
-                "SELECT set_config(%s, %s, TRUE)", (f"agent_roles.{name}", str(value))
-            )
-        run_file(connection, "load/record_unreadable")
+        run_file(
+            connection,
+            "load/record_unreadable",
+            sync_day=sync_day,
+            day_no=str(day_number(sync_day)),
+            run_id=run_id,
+            reason=reason,
+        )
 
 
 def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> dict[str, float]:
-    """How long each phase took, from mark to mark; says so, too."""
+    """How long each phase took, from mark to mark. It goes to the user, too."""
     taken = (round(end - start, 1) for start, end in pairwise(marks))
     seconds = dict(zip(_PHASES, taken, strict=True))
     said = ", ".join(f"{phase} {seconds[phase]}" for phase in seconds)
@@ -154,14 +141,16 @@ def _seconds(sync_day: str, marks: list[float], say: Callable[[str], None]) -> d
     return seconds
 
 
-def _load(
+def _compute_and_load(
+    run: Staging,
     engine: Engine,
     connection: Connection,
     dump: Dump,
     neighbours: Neighbours,
     target: Load,
-    connections: int,
 ) -> None:
+    """Have Spark read the dump, compare it with the neighbours, and fill the load tables."""
+    connections = run.settings.connections
     tasks = min(connections, engine.tasks or connections)
     size = dump.size + neighbours.rows() * _BYTES_PER_STAGED_ROW
     partitions = 1 + size // _BYTES_PER_PARTITION
@@ -169,12 +158,9 @@ def _load(
         partitions = min(partitions, engine.tasks)
     raw = read_roles_raw(engine.session, dump.sync_day, dump.files, most_tasks=engine.tasks)
     snapshots = read_snapshots(
-        engine.session, connection, target.url, neighbours.snapshots(), neighbours.changes(), tasks
+        engine.session, connection, run.url, neighbours.snapshots(), neighbours.changes(), tasks
     )
     decided = transform_agent_roles(
-        raw,
-        snapshots,
-        has_next=neighbours.next is not None,
-        partitions=partitions,
+        raw, snapshots, has_next=neighbours.next is not None, partitions=partitions
     )
     load(decided, target, min(tasks, partitions))

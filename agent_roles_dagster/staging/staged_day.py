@@ -9,8 +9,8 @@ from typing import Any
 class StagedDay:
     """What staging a day came to.
 
-    The counts are rows or distinct pairs, `content` has the files and their counts, `seconds` are
-    by phase. Those that are columns of agent_role_sync_days go there under their names.
+    The counts are of rows or of distinct pairs. `content` has the files with their counts, and
+    `seconds` has the time by phase. Most are columns of agent_role_sync_days, with these names.
     """
 
     sync_day: str

@@ -15,7 +15,8 @@ from agent_roles_dagster.engines.tasks import Batches, add_rows_read, map_in_arr
 from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.reading.file import read_file
 from agent_roles_dagster.reading.raw_rows import RAW_ROWS
-from agent_roles_dagster.staging.validation import ASSIGNED, id_value, message, status_value
+from agent_roles_dagster.rules import ASSIGNED
+from agent_roles_dagster.staging.validation import id_value, message, status_value
 
 SNAPSHOT_SCHEMA = pa.schema(
     [("agent_id", pa.int64()), ("role_id", pa.int64()), ("seen", pa.int32())]
@@ -193,12 +194,11 @@ def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
     is_kept = (F.col("old_rows") == 1) & F.when(in_day, old_assigned).otherwise(
         in_previous & old_removed
     )
-    assigned, removed = in_day & ~in_previous, in_previous & ~in_day
-    next_gets, next_loses = next_assigned & ~in_day, in_day & ~next_assigned
-    # Compared with the record, not with the staged rows. Somebody may have changed those.
-    is_changed = _differs(assigned, Seen.KNOWN_ASSIGNED) | _differs(removed, Seen.KNOWN_REMOVED)
-    next_is_changed = _differs(next_gets, Seen.NEXT_KNOWN_ASSIGNED) | _differs(
-        next_loses, Seen.NEXT_KNOWN_REMOVED
+    assigned, removed, is_changed = _changes(
+        in_previous, in_day, Seen.KNOWN_ASSIGNED, Seen.KNOWN_REMOVED
+    )
+    next_gets, next_loses, next_is_changed = _changes(
+        in_day, next_assigned, Seen.NEXT_KNOWN_ASSIGNED, Seen.NEXT_KNOWN_REMOVED
     )
     decided = {
         Decision.IN_DAY: in_day,
@@ -225,6 +225,22 @@ def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
         "valid_rows",
         F.when(F.col("refused").isNull(), decision).otherwise(0).alias("decision"),
     )
+
+
+def _changes(
+    before: Column, after: Column, known_assigned: Seen, known_removed: Seen
+) -> tuple[Column, Column, Column]:
+    """What a day changes, compared with the day before it.
+
+    Args:
+        before, after: whether the day before has the pair, and whether the day has it.
+        known_assigned, known_removed: what is on record for the day.
+
+    Returns: whether the pair is assigned, whether it is removed, and whether that differs from the
+        record. The staged rows don't count as the record, as somebody may have changed them.
+    """
+    assigned, removed = after & ~before, before & ~after
+    return assigned, removed, _differs(assigned, known_assigned) | _differs(removed, known_removed)
 
 
 def _has(seen: str, flag: Seen) -> Column:

@@ -8,10 +8,7 @@ valid id and a valid status are stands in `rules`. Columns hold JSON texts, as
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-# `staging.load` takes both statuses from here.
-from agent_roles_dagster.rules import ASSIGNED as ASSIGNED
-from agent_roles_dagster.rules import INTEGER, INTEGER_IN_TEXT, STATUSES
-from agent_roles_dagster.rules import REMOVED as REMOVED
+from agent_roles_dagster.rules import ASSIGNED, INTEGER, INTEGER_IN_TEXT, STATUSES
 
 # `\z` is the end of the text. In Java, `$` would also match before a last line end.
 _INTEGER = rf"\A{INTEGER}\z"

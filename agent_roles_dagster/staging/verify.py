@@ -1,4 +1,4 @@
-"""Whether all that landed was read, and all that was read was loaded."""
+"""Checks before publishing: all that landed was read, and all that was read was loaded."""
 
 import json
 
@@ -19,7 +19,11 @@ def check_loaded(
     target: Load,
     sealed: str | None,
 ) -> StagedDay:
-    """What was loaded, if all of it was read and nothing was lost."""
+    """What staging the day came to.
+
+    Raises:
+        Unreadable, NotRead, Pruned, LostRows: see `stage.stage_day`.
+    """
     if unreadable := loaded_notes(connection, target, "unreadable"):
         raise Unreadable(unreadable[0])
     if not_read := loaded_notes(connection, target, "not read"):
@@ -54,7 +58,7 @@ def check_loaded(
         )
     observed_at = dump.observed_at
     if observed_at is None:
-        # The same content landing again keeps the time it had.
+        # A dump that lands again with the same content keeps its time.
         same = neighbours.old is not None and neighbours.old["digest"] == digest
         observed_at = neighbours.old["observed_at"] if same and neighbours.old else dump.modified_at
     return StagedDay(

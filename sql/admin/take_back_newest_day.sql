@@ -1,7 +1,8 @@
--- Take the newest staged day back, as if it had never been staged. It is named, so that it is the
--- one that is meant. Its dump goes out of the landing folder first; after this, 012 has the mapping
--- follow.
--- With psql: psql -c "SET agent_roles.sync_day = 'day3'" -f 024_... -f mapping/012_upsert_agent_roles.sql
+-- Take the newest staged day back, as if it had never been staged. The caller names the day, so
+-- that no other one is taken back. Move its dump out of the landing folder first. Run 012
+-- afterwards, so that the mapping follows.
+-- With psql: psql -c "SET agent_roles.sync_day = 'day3'" -f admin/take_back_newest_day.sql
+-- -f mapping/012_upsert_agent_roles.sql
 BEGIN;
 
 SELECT pg_catalog.set_config(
@@ -15,13 +16,12 @@ LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
 DO $$
 DECLARE
-    newest agent_role_sync_days%ROWTYPE;
+    newest agent_role_newest_day%ROWTYPE;
     before agent_role_sync_days%ROWTYPE;
     asked TEXT := current_setting('agent_roles.sync_day');
     part REGCLASS := agent_role_partition(asked);
 BEGIN
-    SELECT * INTO newest FROM agent_role_sync_days WHERE staged_at IS NOT NULL
-    ORDER BY day_no DESC LIMIT 1;
+    SELECT * INTO newest FROM agent_role_newest_day;
     IF newest.sync_day IS DISTINCT FROM asked THEN
         RAISE EXCEPTION '% is not the newest staged day, nothing was changed', asked
         USING HINT = pg_catalog.format('That is %s; take back each day after %s first.', newest.sync_day, asked);

@@ -1,8 +1,8 @@
--- What the checks on the mapping need to know, from one pass over it and over the newest staged
--- day: whether both have the same assigned pairs, by their number and the sum of their hashes
--- (joining tens of millions of pairs takes many times as long), and whether times fit. Only where
--- they all do, which pairs are assigned follows from the times, which are looked at faster than
--- text; 037 goes by the status.
+-- The facts for the checks on the mapping, from one pass over it and over the newest staged day.
+-- Both must have the same assigned pairs: their number and the sum of their hashes are compared, as
+-- a join of tens of millions of pairs takes many times as long. A row is counted as assigned by its
+-- times, which are read faster than the text of its status. If the two disagree, the row is
+-- inconsistent, and mapping_offenders.sql goes by the status.
 WITH mapping AS (
     SELECT
         count(*) - count(removed_at) AS pairs,
@@ -17,19 +17,14 @@ WITH mapping AS (
     FROM agent_role_mapping
 ),
 
-newest AS (
-    SELECT sync_day FROM agent_role_sync_days
-    WHERE staged_at IS NOT NULL
-    ORDER BY day_no DESC
-    LIMIT 1
-),
-
 staged AS (
     SELECT
         count(*) AS pairs,
         coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint
     FROM stg_agent_roles
-    WHERE status = 'assigned' AND sync_day = (SELECT newest.sync_day FROM newest)
+    WHERE
+        status = 'assigned'
+        AND sync_day = (SELECT newest.sync_day FROM agent_role_newest_day AS newest)
 )
 
 SELECT

@@ -1,6 +1,5 @@
--- The mapping against the newest staged day, pair by pair, for the checks that found a difference.
--- Pairs that the mapping has yet to follow, since a day was staged and not applied, are no
--- offenders.
+-- The mapping compared with the newest staged day, pair by pair. Asked only if a check found a
+-- difference. Pairs that are pending, since a day was staged and not applied, are no offenders.
 SELECT
     problem.kind,
     count(*) AS pairs,
@@ -43,12 +42,7 @@ FROM (
             FROM stg_agent_roles
             WHERE
                 status = 'assigned'
-                AND sync_day = (
-                    SELECT day.sync_day FROM agent_role_sync_days AS day
-                    WHERE day.staged_at IS NOT NULL
-                    ORDER BY day.day_no DESC
-                    LIMIT 1
-                )
+                AND sync_day = (SELECT newest.sync_day FROM agent_role_newest_day AS newest)
         ) AS staged USING (agent_id, role_id)
         WHERE
             NOT mapping.is_consistent

@@ -1,4 +1,4 @@
--- The checked day and the staged days beside it, where the later one's source was not read later.
+-- Of the checked day and its neighbours: each that was not read later than the day before it.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/observed_at.sql
 SELECT
     sync_day,

@@ -1,6 +1,6 @@
--- What the checks on a staged day need to know, from one pass over its partition, by several
--- processes. It has as many rows as were staged, each pair once, and the sum of their hashes is the
--- same: so no pair is there twice. Only where that is not so, pairs that are twice are counted.
+-- The facts for the checks on a staged day, from one pass over its partition, which several
+-- processes share. If the number of rows and the sum of the pairs' hashes are as recorded, no pair
+-- is there twice. Only otherwise are pairs counted one by one.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/staging.sql
 SELECT
     day.raw_rows,
@@ -38,7 +38,7 @@ SELECT
 FROM (
     SELECT
         count(*) AS all_rows,
-        -- Null where an id is.
+        -- The hash is null where an id is.
         coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint,
         count(*) - count(agent_id) AS null_agent_ids,
         count(*) - count(role_id) AS null_role_ids,
@@ -47,7 +47,7 @@ FROM (
         count(*) FILTER (WHERE status = 'assigned') AS assigned_stored,
         count(*) FILTER (WHERE status = 'removed') AS removed_stored
     FROM stg_agent_roles
-    -- In a query of its own, which is asked once; as it stands, it would be with every row.
+    -- In a subquery, which is evaluated once. Without it, the setting is read for each row.
     WHERE sync_day = (SELECT current_setting('agent_roles.sync_day'))
 ) AS staged
 CROSS JOIN agent_role_sync_days AS day

@@ -1,4 +1,4 @@
--- Removals that stand beside invalid records of the same role: they may be damage, not removals.
+-- Removals of roles that also have invalid rows on that day. They may be damage, not removals.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/suspect_removals.sql
 WITH removed AS MATERIALIZED (
     SELECT
@@ -7,7 +7,7 @@ WITH removed AS MATERIALIZED (
         min(agent_id) AS one_agent_id
     FROM agent_role_changes
     WHERE
-        -- Not by a join: of this the planner knows how many changes the day has.
+        -- Not by a join: the planner estimates the day's changes better by a value.
         day_no = agent_role_staged_day_no(current_setting('agent_roles.sync_day'))
         AND change = 'removed'
     GROUP BY role_id

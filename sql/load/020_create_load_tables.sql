@@ -1,16 +1,18 @@
--- Where a run collects what it is going to publish. Each run has its own set, under other names.
--- The files 020, 021 and 022 are the parts of a run. With psql they go together, and without rows
--- in these tables change nothing: psql -1 -f 020_... -f 021_... -f 022_...
--- Unlogged, as a crash of the server ends the run: but for the rows, which become a partition.
+-- Load tables take what a run loads until it is published. Each run renames them to names of its
+-- own. The files 020, 021 and 022 are the parts of a run. With psql they go together. As these
+-- tables are empty then, that changes nothing: psql -1 -f 020_... -f 021_... -f 022_... They are
+-- unlogged, as a crash of the server ends the run. Only the rows are logged: that table becomes a
+-- partition.
 
--- The pairs to stage as assigned. What is the same in all of them is no part of the rows: 022 adds
--- it as columns with a default, which takes no space and rewrites nothing.
+-- The pairs to stage as assigned. Columns that are the same in all rows are not loaded: 022 adds
+-- them with a default, which takes no space and rewrites nothing.
 CREATE TABLE agent_roles_load_rows (
     agent_id BIGINT,
     role_id BIGINT
 );
 
--- Other rows to stage or to unstage, and what changes; of a first day the rows say that.
+-- The other differences: rows to take out of staging, removals to stage, and changes to record, of
+-- the day or of the next day. A first day has none of its own, as all its rows are changes.
 CREATE UNLOGGED TABLE agent_roles_load_delta (
     agent_id BIGINT,
     role_id BIGINT,
@@ -38,7 +40,7 @@ CREATE UNLOGGED TABLE agent_roles_load_claims (
     counts TEXT
 );
 
--- What the day's record is to say: a row, of which null says nothing.
+-- One row: the new values of the day's record. Where it has null, the record stays.
 CREATE UNLOGGED TABLE agent_roles_load_day (
     LIKE agent_role_sync_days,
     next_day TEXT,

@@ -1,9 +1,9 @@
 -- Needs the load tables of 020, which says how to run it with psql.
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
 
--- The day's errors become those that were loaded, each as often as it was; what is there already
--- stays as it is. Compared as text, since to JSONB 1.0 and 1.00 are equal, which the refused row is
--- to show as it came.
+-- The day's errors become those that were loaded, and each is there as often as it was loaded. A
+-- row that is there already stays. They are compared as text, since JSONB takes 1.0 and 1.00 for
+-- equal, and the error must show the row as received.
 WITH loaded AS MATERIALIZED (
     SELECT
         agent_id,
@@ -75,7 +75,7 @@ WHERE NOT EXISTS (
     WHERE published.content = loaded.content AND published.nth = loaded.nth
 );
 
--- A number has one name: another that was only ever held, never staged, gives way.
+-- A number has one name. Another day of this number is dropped if it was never staged.
 WITH other AS (
     DELETE FROM agent_role_sync_days AS known
     USING agent_roles_load_day AS day

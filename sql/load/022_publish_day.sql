@@ -1,7 +1,21 @@
 -- Needs the load tables of 020, which says how to run it with psql.
--- The loaded day becomes visible: its staged rows, what that means for the next staged day's
--- removals, and the changes that the mapping is going to follow. Runs after 021, in its
--- transaction.
+-- Publish the loaded day: its staged rows, the next day's removals, and the changes of both, which
+-- the mapping will follow. Runs after 021, in its transaction.
+
+-- Who accepted what, in which run. The run stays if the record says the same already. The reason
+-- itself follows below, with the rest of the day's record.
+UPDATE agent_role_sync_days AS known
+SET
+    accepted_by = day.accepted_by,
+    accepted_run = day.run_id,
+    accepted_what = day.accepted_what
+FROM agent_roles_load_day AS day
+WHERE
+    known.sync_day = day.sync_day
+    AND day.accepted_reason IS NOT NULL
+    AND (known.accepted_reason, known.accepted_by, known.accepted_what)
+    IS DISTINCT FROM (day.accepted_reason, day.accepted_by, day.accepted_what);
+
 DELETE FROM stg_agent_roles AS staged
 USING agent_roles_load_delta AS delta
 WHERE
@@ -10,7 +24,7 @@ WHERE
     AND staged.role_id = delta.role_id
     AND delta.unstage AND NOT delta.is_next;
 
--- Rows without an id match no pair; only somebody else can have put them there.
+-- Rows without an id match no pair. Only somebody else can have put them there.
 DELETE FROM stg_agent_roles
 WHERE
     sync_day = (SELECT sync_day FROM agent_roles_load_day)
@@ -29,7 +43,7 @@ WHERE
     AND staged.status = 'removed'
     AND delta.unstage AND delta.is_next;
 
--- A new day's rows are its partition already; an earlier version gets what is new.
+-- The load table becomes a new day's partition. An earlier version gets the new rows.
 DO $$
 DECLARE
     day agent_roles_load_day%ROWTYPE;
@@ -46,7 +60,7 @@ BEGIN
         FROM agent_roles_load_rows;
         RETURN;
     END IF;
-    -- The rows that are there read the default, whatever becomes of it.
+    -- The rows that are there keep the default's value after it is dropped.
     EXECUTE format(
         'ALTER TABLE agent_roles_load_rows ADD COLUMN status TEXT DEFAULT ''assigned'','
         ' ADD COLUMN sync_day TEXT DEFAULT %L, ADD COLUMN source TEXT DEFAULT ''api'','
@@ -61,7 +75,7 @@ BEGIN
     part := 'stg_agent_roles_' || day.sync_day;
     SELECT known.relnamespace::REGNAMESPACE::TEXT INTO place FROM pg_class AS known
     WHERE known.oid = 'agent_roles_load_rows'::REGCLASS;
-    -- Somebody detached the day and left its table here: that one stays, under another name.
+    -- Somebody detached the day and left its table here. It stays, under another name.
     IF to_regclass(format('%s.%I', place, part)) IS NOT NULL THEN
         EXECUTE format(
             'ALTER TABLE %s.%I RENAME TO %I',
@@ -87,7 +101,8 @@ FROM agent_roles_load_delta AS delta
 CROSS JOIN agent_roles_load_day AS day
 WHERE delta.stage;
 
--- What goes, and where the indexes are built at the end, what is written anew, too.
+-- The changes. In bulk, those that differ are deleted first, since without the indexes the rows can
+-- only be inserted.
 DO $$
 DECLARE
     day agent_roles_load_day%ROWTYPE;
@@ -146,14 +161,14 @@ BEGIN
             change
         FROM agent_roles_load_delta WHERE is_changed AND change IS NOT NULL
     ) AS changed
-    -- In the order of the key, whose index grows page by page then, however large it is.
+    -- In the order of the key, so that its index is written page by page.
     ORDER BY changed.agent_id, changed.role_id
     ON CONFLICT (agent_id, role_id, day_no) DO UPDATE SET change = excluded.change
     WHERE known.change <> excluded.change;
 END $$;
 
--- The mapping is to follow all changes of a day that is new, and of one that was observed at
--- another time, which reaches it through all that began or ended on the day.
+-- The mapping must follow all changes of a new day. So it must for a day that was read at another
+-- time, as all that began or ended on it has that time.
 INSERT INTO agent_role_pending (day_no)
 SELECT day.day_no
 FROM agent_roles_load_day AS day
@@ -165,7 +180,7 @@ WHERE NOT EXISTS (
         AND known.observed_at = day.observed_at
 );
 
--- And single pairs, which these do not have.
+-- And the single pairs that no pending day has.
 INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT
     delta.agent_id,
@@ -186,8 +201,8 @@ WHERE
             )
     );
 
--- The day's record, unless it says the same already. Counts differ, too, where somebody changed
--- them, or rows are judged anew.
+-- The day's record, unless it says the same already. With the same dump, counts differ if somebody
+-- changed them, or if the rules of validation changed.
 DO $$
 DECLARE
     day agent_roles_load_day%ROWTYPE;
@@ -202,13 +217,22 @@ BEGIN
     END IF;
     staged.staged_at := day.loaded_at;
     staged.staged_by := day.run_id;
-    -- The newest acceptance counts; a run that needed none says nothing of an earlier one.
+    -- The newest acceptance counts. A run that needed none clears an earlier one.
     staged.accepted_reason := day.accepted_reason;
     staged.applied_at := NULL;
     staged.applied_by := NULL;
     DELETE FROM agent_role_sync_days WHERE sync_day = day.sync_day;
     INSERT INTO agent_role_sync_days SELECT staged.*;
 END $$;
+
+-- Without a reason, nothing was accepted.
+UPDATE agent_role_sync_days AS known
+SET accepted_by = NULL, accepted_run = NULL, accepted_what = NULL
+FROM agent_roles_load_day AS day
+WHERE
+    known.sync_day = day.sync_day
+    AND known.accepted_reason IS NULL
+    AND known.accepted_run IS NOT NULL;
 
 -- The next day's own record of its removals follows.
 UPDATE agent_role_sync_days AS next_day

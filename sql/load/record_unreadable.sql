@@ -1,6 +1,6 @@
--- Put on record that a day is unreadable: when, which run found it, and why. Nothing else changes.
--- A number has one name: another one without rows on record gives way, and beside any other nothing
--- is recorded.
+-- Put on record that a day is unreadable: when and why, and which run found it. Nothing else
+-- changes. A number has one name. Another day of this number is dropped if it has no rows on
+-- record. If it has some, nothing is recorded.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2 -c agent_roles.day_no=2
 -- -c agent_roles.reason=empty' psql -f load/record_unreadable.sql
 DELETE FROM agent_role_sync_days

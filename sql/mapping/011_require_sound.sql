@@ -1,5 +1,6 @@
--- Rows of a staged day that break a rule, before it is applied: the checks may not have run. One
--- plain pass, so a pair that is there twice shows as a row more than the day's record says.
+-- How many rows of a staged day break a rule. Asked before the day is applied, as the checks may
+-- not have run. It is one plain pass, so a pair that is there twice shows as a row more than
+-- recorded.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f mapping/011_require_sound.sql
 SELECT
     staged.null_agent_ids,
@@ -17,7 +18,7 @@ FROM (
         count(*) - count(status) AS null_statuses,
         count(*) FILTER (WHERE status NOT IN ('assigned', 'removed')) AS other_statuses
     FROM stg_agent_roles
-    -- In a query of its own, which is asked once; as it stands, it would be with every row.
+    -- In a subquery, which is evaluated once. Without it, the setting is read for each row.
     WHERE sync_day = (SELECT current_setting('agent_roles.sync_day'))
 ) AS staged
 CROSS JOIN agent_role_sync_days AS day

@@ -1,9 +1,10 @@
--- Keep the snapshots of the newest days only, as many as `agent_roles.keep_days` says, and those
--- that are going to be compared with: they stay beside `agent_roles.sync_day`, which can be run
--- again, and beside each of `agent_roles.landed_days` that is not staged yet. A later run drops
--- them. The mapping, the changes and so the history stay whole.
--- With psql, the days that landed by their numbers: PGOPTIONS='-c agent_roles.keep_days=30
--- -c agent_roles.sync_day=day40 -c agent_roles.landed_days={40,41}' psql -f mapping/prune_snapshots.sql
+-- Drop old snapshots. The newest `agent_roles.keep_days` days keep theirs. So do the days beside
+-- `agent_roles.sync_day`, which can be run again, and beside each of `agent_roles.landed_days` that
+-- is not staged yet: these will be compared with them. A later run drops those. The mapping, the
+-- changes and the history stay whole.
+-- With psql, the landed days by their numbers: PGOPTIONS='-c agent_roles.keep_days=30
+-- -c agent_roles.sync_day=day40 -c agent_roles.landed_days={40,41}'
+-- psql -1 -f mapping/prune_snapshots.sql
 DO $$
 DECLARE
     day TEXT;
@@ -50,3 +51,9 @@ BEGIN
         WHERE sync_day = day;
     END LOOP;
 END $$;
+
+-- The days whose snapshots this transaction dropped.
+SELECT sync_day
+FROM agent_role_sync_days
+WHERE pruned_at = now() AT TIME ZONE 'UTC'
+ORDER BY day_no;

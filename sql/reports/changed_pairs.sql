@@ -5,7 +5,7 @@ SELECT
     agent_id,
     role_id
 FROM agent_role_changes
--- Not by a join: of this the planner knows how many changes the day has.
+-- Not by a join: the planner estimates the day's changes better by a value.
 WHERE day_no = agent_role_staged_day_no(current_setting('agent_roles.sync_day'))
 ORDER BY change DESC, role_id, agent_id
 LIMIT 50;

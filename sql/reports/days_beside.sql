@@ -1,5 +1,5 @@
--- The staged days just before and after a day, and those that wait to be applied: what is shown of
--- them may be another thing now.
+-- The staged days just before and after a day, and those that wait to be applied. What Dagster
+-- shows of them may be out of date.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f reports/days_beside.sql
 SELECT
     sync_day,

@@ -1,5 +1,9 @@
 -- What 012 would change in the mapping: how many pairs go from which status to which, and five of
--- each. No status means that the mapping does not have the pair; twice the same, other times.
+-- each. No status means that the mapping does not have the pair. Twice the same status means that
+-- the times change.
+-- With psql: psql -1 -f reports/preview_mapping.sql
+SELECT agent_role_plan_pending();
+
 SELECT
     change.status_now,
     change.status_then,
@@ -13,35 +17,7 @@ FROM (
         row_number() OVER (
             PARTITION BY mapping.status, target.status ORDER BY target.role_id, target.agent_id
         ) AS nth
-    FROM (
-        SELECT
-            pending.agent_id,
-            pending.role_id,
-            CASE
-                WHEN ended.day_no IS NOT NULL THEN 'removed'
-                WHEN began.day_no IS NOT NULL THEN 'assigned'
-            END AS status,
-            began.observed_at AS assigned_at,
-            ended.observed_at AS removed_at
-        FROM (
-            SELECT
-                agent_id,
-                role_id
-            FROM agent_role_pending_pairs
-            ORDER BY agent_id, role_id
-        ) AS pending
-        CROSS JOIN
-            LATERAL (
-                SELECT
-                    max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
-                    max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
-                FROM agent_role_changes AS change
-                WHERE change.agent_id = pending.agent_id AND change.role_id = pending.role_id
-            ) AS latest
-        LEFT JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
-        LEFT JOIN agent_role_sync_days AS ended
-            ON latest.ended_no = ended.day_no AND latest.began_no < ended.day_no
-    ) AS target
+    FROM agent_role_pending_assignments AS target
     LEFT JOIN agent_role_mapping AS mapping
         ON target.agent_id = mapping.agent_id AND target.role_id = mapping.role_id
     WHERE

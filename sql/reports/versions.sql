@@ -1,6 +1,6 @@
--- Of each day on record: a version of what is shown of it, by which a report that says something
--- else is known. It follows from what the reports are made of, but for the rows themselves, which
--- digests and fingerprints stand for.
+-- For each day on record, a checksum of what Dagster should show of it. A report with another
+-- checksum is out of date. It covers all that the reports are made of. Digests and fingerprints
+-- stand for the rows themselves.
 WITH staged AS (
     SELECT
         sync_day,

@@ -9,8 +9,8 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
--- One process at a time. Whoever may only read can't take the table's lock. Anybody can take the
--- other one, so it is for the time before the table is there.
+-- One process at a time. A role that may only read can't take the table's lock, but any role can
+-- take the advisory one. So that one is only for the time before the table is there.
 DO $$
 DECLARE
     place TEXT := pg_catalog.current_schema();
@@ -123,7 +123,7 @@ BEGIN
             AND known.relkind = 'r'
     ) THEN
         SELECT known.version INTO version FROM agent_role_schema_version AS known;
-        IF version > 4 THEN
+        IF version > 5 THEN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
@@ -161,16 +161,16 @@ BEGIN
     );
 END $$;
 
--- As database.SCHEMA_VERSION has it. It rises with each change that the code needs.
+-- The code has the version as SCHEMA_VERSION. It rises with each change that the code needs.
 CREATE TABLE IF NOT EXISTS agent_role_schema_version (
     version INTEGER PRIMARY KEY
 );
 
--- What is not as it is below in the tables of earlier versions. To alter a table takes a lock that
--- readers wait for, also where there is nothing to alter.
+-- What differs in the tables of earlier versions. ALTER TABLE takes a lock that readers wait for,
+-- even if there is nothing to alter.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4) THEN
+    IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5) THEN
         RETURN;
     END IF;
     -- The first one counted publications.
@@ -351,9 +351,9 @@ CREATE TABLE IF NOT EXISTS agent_role_pending (
 );
 
 COMMENT ON TABLE agent_role_pending IS
-'What changed since the mapping last followed: days, all of whose changes it is to follow, and '
-'single pairs of other days, or whose change was taken back. One may stand here twice. Whoever '
-'publishes a day or applies it locks this table first, so that they take turns.';
+'What the mapping does not follow yet: days, with all their changes, and single pairs whose '
+'change on another day is new or was taken back. A day or a pair may be here twice. A run locks '
+'this table before it publishes or applies a day, so that one does so at a time.';
 
 CREATE OR REPLACE FUNCTION agent_role_require_followed() RETURNS TRIGGER
 LANGUAGE plpgsql
@@ -369,8 +369,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_require_followed IS
-'Lets nobody empty agent_role_pending who does not say that the days in it were followed: not a '
-'copy of mapping/012_upsert_agent_roles.sql from when it had pairs only.';
+'Refuses to empty agent_role_pending unless the session says that the mapping follows the days in '
+'it. An early copy of mapping/012_upsert_agent_roles.sql, which knew only pairs, does not say so.';
 
 DO $$
 BEGIN
@@ -391,8 +391,8 @@ CREATE TABLE IF NOT EXISTS agent_role_turn (
 );
 
 COMMENT ON TABLE agent_role_turn IS
-'Empty. Whoever stages a day, prunes or takes one back locks this table first and holds it to the '
-'end of the transaction, so that they take turns.';
+'Empty. A run locks this table before it stages a day, prunes snapshots or takes a day back, and '
+'until the end of its transaction, so that one does so at a time.';
 
 -- Days and load tables of earlier versions were here. The latter are of runs that are over.
 DO $$
@@ -437,7 +437,7 @@ END;
 COMMENT ON FUNCTION agent_role_partition IS
 'The table that has the rows of a sync day in stg_agent_roles; null if none has.';
 
--- In this form, what it calls is settled now, and the planner puts it in place of the call.
+-- In this form, names are resolved now, and the planner inlines the function.
 CREATE OR REPLACE FUNCTION agent_role_pair_hash(agent_id BIGINT, role_id BIGINT)
 RETURNS BIGINT
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -455,12 +455,12 @@ COMMENT ON FUNCTION agent_role_pair_hash IS
 'A hash of a pair, null where an id is. PostgreSQL folds the halves of a BIGINT into one another '
 'before it hashes them: hence the upper one apart.';
 
--- To replace a view takes such a lock, too.
+-- CREATE OR REPLACE VIEW takes such a lock, too.
 DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_history') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4)
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
     THEN
         RETURN;
     END IF;
@@ -494,7 +494,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_pending_pairs') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 4)
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
     THEN
         RETURN;
     END IF;
@@ -509,7 +509,7 @@ BEGIN
         change.agent_id,
         change.role_id
     FROM agent_role_pending AS pending
-    -- Day by day, each by the index, instead of all changes to pick some from.
+    -- Day by day, each by the index. Otherwise PostgreSQL may read all changes.
     CROSS JOIN LATERAL (
         SELECT
             known.agent_id,
@@ -523,7 +523,93 @@ END $$;
 COMMENT ON VIEW agent_role_pending_pairs IS
 'The pairs that agent_role_pending stands for, each once.';
 
--- No answer would read as "nobody" in an access review, so a day that is not staged is refused.
+DO $$
+BEGIN
+    IF
+        pg_catalog.to_regclass('agent_role_pending_assignments') IS NOT NULL
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+    THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE VIEW agent_role_pending_assignments AS
+    SELECT
+        latest.agent_id,
+        latest.role_id,
+        CASE
+            WHEN ended.day_no IS NOT NULL THEN 'removed'
+            WHEN began.day_no IS NOT NULL THEN 'assigned'
+        END AS status,
+        began.observed_at AS assigned_at,
+        ended.observed_at AS removed_at
+    FROM (
+        SELECT
+            pending.agent_id,
+            pending.role_id,
+            pg_catalog.max(change.day_no) FILTER (WHERE change.change = 'assigned') AS began_no,
+            pg_catalog.max(change.day_no) FILTER (WHERE change.change = 'removed') AS ended_no
+        FROM agent_role_pending_pairs AS pending
+        LEFT JOIN agent_role_changes AS change
+            ON pending.agent_id = change.agent_id AND pending.role_id = change.role_id
+        GROUP BY pending.agent_id, pending.role_id
+        -- The mapping is read and written in the order of its key, so each page once.
+        ORDER BY pending.agent_id, pending.role_id
+    ) AS latest
+    LEFT JOIN agent_role_sync_days AS began ON latest.began_no = began.day_no
+    LEFT JOIN agent_role_sync_days AS ended
+        ON latest.ended_no = ended.day_no AND latest.began_no < ended.day_no;
+END $$;
+
+COMMENT ON VIEW agent_role_pending_assignments IS
+'The latest assignment of each pending pair: what the mapping is going to say. The status is null '
+'where no staged day has the pair any more.';
+
+-- The planner has not seen today's changes, so it may take a few pending pairs for many and read
+-- all changes. Whether they are few is counted here.
+CREATE OR REPLACE FUNCTION agent_role_plan_pending() RETURNS BOOLEAN
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    are_many BOOLEAN;
+BEGIN
+    PERFORM pg_catalog.set_config('enable_seqscan', 'off', TRUE);
+    -- A change has about 60 bytes, and twenty of them are read as fast as one page by an index.
+    SELECT
+        1200::BIGINT * pg_catalog.count(*)
+        > pg_catalog.pg_relation_size('agent_role_changes')
+    INTO are_many FROM agent_role_pending_pairs;
+    PERFORM pg_catalog.set_config(known.name, CASE WHEN are_many THEN 'on' ELSE 'off' END, TRUE)
+    FROM (
+        VALUES ('enable_seqscan'), ('enable_hashjoin'), ('enable_mergejoin')
+    ) AS known (name);
+    RETURN are_many;
+END $$;
+
+COMMENT ON FUNCTION agent_role_plan_pending IS
+'Has the rest of the transaction look few pending pairs up by the indexes, and read all changes '
+'only where the pairs are many. Whether they are many.';
+
+DO $$
+BEGIN
+    IF
+        pg_catalog.to_regclass('agent_role_newest_day') IS NOT NULL
+        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+    THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE VIEW agent_role_newest_day AS
+    SELECT
+        sync_day,
+        day_no
+    FROM agent_role_sync_days
+    WHERE staged_at IS NOT NULL
+    ORDER BY day_no DESC
+    LIMIT 1;
+END $$;
+
+COMMENT ON VIEW agent_role_newest_day IS 'The newest staged day.';
+
+-- In an access review, an empty answer reads as "nobody". So a day that is not staged is refused.
 CREATE OR REPLACE FUNCTION agent_role_staged_day_no(asked_day TEXT) RETURNS BIGINT
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
@@ -580,7 +666,7 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT
-        -- They take turns, so an even number of changes leaves things as they were.
+        -- Assigned and removed alternate, so an even number of changes leaves the pair as it was.
         (pg_catalog.array_agg(known.change ORDER BY known.day_no DESC))[1],
         known.agent_id,
         known.role_id
@@ -591,12 +677,12 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_changes_between IS
-'Which pairs were assigned or removed on the later sync day as against the earlier one.';
+'Which pairs the later sync day assigns or has removed, compared with the earlier one.';
 
--- What adds more to a table than it holds is faster with its indexes built at the end. These do so
--- for the runner, who may not: they take nothing from the caller but a number, and whatever the
--- caller does, no transaction ends with an index missing. Readers of the table wait meanwhile, so a
--- table that somebody is reading keeps its indexes.
+-- To add more rows than a table has is faster if its indexes are built at the end. These functions
+-- do that for the runner, who has no right to. They take nothing from the caller but a number, and
+-- no transaction can end with an index missing. Readers of the table wait meanwhile, so a table
+-- that somebody is reading keeps its indexes.
 CREATE OR REPLACE FUNCTION agent_role_is_bulk(added BIGINT, held_in REGCLASS) RETURNS BOOLEAN
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -604,7 +690,8 @@ BEGIN ATOMIC
         CASE nullif(pg_catalog.current_setting('agent_roles.bulk', TRUE), '')
             WHEN 'on' THEN $1 > 0::BIGINT
             WHEN 'off' THEN FALSE
-            -- For few rows, locks and catalogue cost more than is gained. One has about 60 bytes.
+            -- For few rows, locks and catalogue cost more than this gains. A row has about 60
+            -- bytes.
             ELSE
                 $1 >= 100000::BIGINT
                 AND 60::BIGINT * $1 >= pg_catalog.pg_relation_size($2)
@@ -612,8 +699,8 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION agent_role_is_bulk IS
-'Whether it pays to add so many rows to a table without its indexes, and build these then. The '
-'setting agent_roles.bulk, on or off, decides instead.';
+'Whether it is faster to add this number of rows to a table without its indexes, and then build '
+'them. The setting agent_roles.bulk, on or off, decides instead.';
 
 CREATE OR REPLACE FUNCTION agent_role_drop_change_indexes() RETURNS BOOLEAN
 LANGUAGE plpgsql SECURITY DEFINER
@@ -628,8 +715,8 @@ BEGIN
     INSERT INTO agent_role_turn (nothing) VALUES (NULL);
     DELETE FROM agent_role_turn;
     RETURN TRUE;
--- Somebody is reading it, maybe while waiting for a table of this run; or something of somebody
--- else's needs the key.
+-- Somebody is reading the table, maybe while waiting for a table of this run. Or another object
+-- depends on the key.
 EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
     RETURN FALSE;
 END $$;
@@ -684,6 +771,8 @@ BEGIN
     THEN
         RETURN 0;
     END IF;
+    -- Below is the rule of agent_role_pending_assignments, for all pairs. A view that has both
+    -- would aggregate all changes before it joins them with the few pairs that are pending.
     BEGIN
         ALTER TABLE agent_role_mapping DROP CONSTRAINT agent_role_mapping_pkey;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
@@ -733,8 +822,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_fill_mapping IS
-'Fill the mapping at once from all changes, if it is empty, these are many, and nobody is reading '
-'it; the rows that were written. What is pending is followed then.';
+'Fill the empty mapping from all changes at once, if they are many and nobody is reading it. Then '
+'nothing is pending. Returns the number of rows written.';
 
 REVOKE EXECUTE ON FUNCTION agent_role_drop_change_indexes FROM public;
 REVOKE EXECUTE ON FUNCTION agent_role_build_change_indexes FROM public;
@@ -745,8 +834,8 @@ COMMENT ON TABLE agent_role_schema_version IS
 'One row: the version of schema/010_schema.sql that made these tables.';
 
 DELETE FROM agent_role_schema_version
-WHERE version <> 4;
+WHERE version <> 5;
 
-INSERT INTO agent_role_schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
+INSERT INTO agent_role_schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
 
 COMMIT;

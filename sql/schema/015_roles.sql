@@ -1,12 +1,12 @@
--- Who may do what: agent_roles_owner owns the tables, agent_roles_runner runs the job with no more
--- than it needs, agent_roles_reader reads. Safe to run again, also on tables that are in use.
--- By a superuser, or by the database's owner with CREATEROLE:
--- psql -f schema/010_schema.sql -f schema/015_roles.sql
+-- Who may do what: agent_roles_owner owns the tables, agent_roles_runner runs the job with the
+-- rights it needs and no others, agent_roles_reader reads. Safe to run again, also on tables in
+-- use. By a superuser, or by the database's owner with CREATEROLE: psql -f schema/010_schema.sql -f
+-- schema/015_roles.sql
 BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
--- Whoever runs this may do much: nobody else's function may answer to a name in it.
+-- The caller has many rights. So no name here may lead to a function that somebody else made.
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );
@@ -53,14 +53,19 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_changes TO agent_roles_runner;
 GRANT SELECT, INSERT, DELETE ON agent_role_pending TO agent_roles_runner;
-GRANT SELECT ON agent_role_pending_pairs TO agent_roles_runner;
+GRANT SELECT ON
+agent_role_pending_pairs,
+agent_role_pending_assignments,
+agent_role_newest_day
+TO agent_roles_runner;
 -- To lock it takes more than to read it.
 GRANT SELECT, DELETE ON agent_role_turn TO agent_roles_runner;
 GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_drop_change_indexes TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_fill_mapping TO agent_roles_runner;
 
--- Who reads a table runs its owner's policies, and functions in its indexes: the runner's here.
+-- Reading a table runs its owner's policies, and the functions in its indexes. Here, the runner
+-- could make those.
 REVOKE ALL ON stg_agent_roles FROM agent_roles_reader;
 
 GRANT SELECT ON
@@ -68,7 +73,8 @@ agent_role_mapping,
 agent_role_sync_days,
 agent_role_changes,
 agent_role_pending,
-agent_role_history
+agent_role_history,
+agent_role_newest_day
 TO agent_roles_reader;
 
 -- Not raw_record, which has whatever was in the dump, names and addresses among it.
@@ -126,7 +132,9 @@ BEGIN
                 'agent_role_turn'::REGCLASS::OID,
                 'agent_role_schema_version'::REGCLASS::OID,
                 'agent_role_history'::REGCLASS::OID,
-                'agent_role_pending_pairs'::REGCLASS::OID
+                'agent_role_pending_pairs'::REGCLASS::OID,
+                'agent_role_pending_assignments'::REGCLASS::OID,
+                'agent_role_newest_day'::REGCLASS::OID
             )
     LOOP
         -- Of a view, too.
@@ -139,6 +147,7 @@ ALTER FUNCTION agent_role_partition OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_staged_day_no OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_roles_on OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_changes_between OWNER TO agent_roles_owner;
+ALTER FUNCTION agent_role_plan_pending OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_is_bulk OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_drop_change_indexes OWNER TO agent_roles_owner;
 ALTER FUNCTION agent_role_build_change_indexes OWNER TO agent_roles_owner;

@@ -442,7 +442,7 @@ def test_every_function_has_its_names_settled(team: Pipeline) -> None:
             query.replace("proconfig", "proconfig, pg_get_function_sqlbody(oid)")
         )
     }
-    assert len(settled) == 10
+    assert len(settled) == 11
     assert None not in [each[0] for each in settled.values()], settled
 
 

@@ -24,9 +24,11 @@ EARLIER = sorted(
     (CHECKOUT / "tests" / "schemas").glob("*.sql"),
     key=lambda path: int(path.name.partition("_")[0]),
 )
-UPSERTS = sorted((Path(__file__).parent / "schemas" / "upserts").glob("*.sql"))
+UPSERTS = sorted((CHECKOUT / "tests" / "schemas" / "upserts").glob("*.sql"))
 RELATIONS = ("agent_role_changes", "agent_role_mapping", "agent_role_pending")
 RELATIONS += ("agent_role_pipeline_errors", "agent_role_sync_days", "stg_agent_roles")
+VIEWS = ("agent_role_history", "agent_role_newest_day")
+VIEWS += ("agent_role_pending_assignments", "agent_role_pending_pairs")
 # day1 is staged, its first pair applied; the second is pending, as is the third, which went.
 DAY1 = """
     CREATE TABLE stg_agent_roles_day1 PARTITION OF stg_agent_roles FOR VALUES IN ('day1');
@@ -211,7 +213,7 @@ def test_the_files_of_the_present_version_wait_for_no_reader(pipeline: Pipeline,
     assert pipeline.run("day1").success
     pipeline.execute(sql_file("schema/015_roles"))
     with psycopg.connect(pipeline.database) as reader:
-        for name in (*RELATIONS, "agent_role_history", "agent_role_pending_pairs"):
+        for name in (*RELATIONS, *VIEWS):
             reader.execute(f"SELECT FROM {name}".encode())
         pipeline.execute(f"SET lock_timeout = '5s'; {sql_file(file)}")
         assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS

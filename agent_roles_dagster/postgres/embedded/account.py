@@ -13,7 +13,7 @@ if sys.platform != "win32":
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded server can't be used. Its text says why, and what to do."""
+    """The embedded server can't be used. The text says why, and what to do."""
 
     def __init__(self, what: str, log: str = "") -> None:
         tail = "".join(f"\n    {line}" for line in log.splitlines()[-5:])
@@ -28,7 +28,7 @@ class Account(NamedTuple):
     gid: int
 
     def may_enter(self, path: Path) -> bool:
-        """Whether it may go through each of the existing folders down to `path`, and `path`."""
+        """Whether it may enter `path` and each folder above it, as far as they exist."""
         for place in (path, *path.parents):
             if place.exists():
                 status = place.stat()
@@ -71,7 +71,7 @@ def environment_of() -> dict[str, str]:
 
 
 def account_of(folder: Path) -> Account | None:
-    """The account to run the server as, None for that of this process."""
+    """The account to run the server as. None means the account of this process."""
     if os.geteuid() != 0:
         return None
     if (folder / "data").exists():
@@ -85,7 +85,7 @@ def account_of(folder: Path) -> Account | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents; the folders made, and no others, the server may enter."""
+    """Make a folder and its parents. The server may enter the folders that this makes."""
     if not folder.exists():
         make_folder(folder.parent)
         try:

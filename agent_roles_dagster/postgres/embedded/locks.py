@@ -1,4 +1,4 @@
-"""Locks on files, which end with the process that holds them."""
+"""Locks on files. A lock ends with the process that holds it."""
 
 import os
 import sys
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent_roles_dagster.postgres.embedded.account import open_file
+
 if sys.platform != "win32":
     import fcntl
-from agent_roles_dagster.postgres.embedded.account import open_file
 
 
 @contextmanager

