@@ -24,7 +24,7 @@ from dagster._core.event_api import PartitionKeyFilter
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
-from agent_roles_dagster.orchestration import checks, many_days, renewal, retries
+from agent_roles_dagster.orchestration import checks, many_days, retries, stale_reports
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.many_days import LoadConfig, run_config
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
@@ -476,7 +476,7 @@ def test_what_a_run_did_not_come_to_report_of_other_days_is_reported(
 def test_more_days_than_a_single_run_reports_are_reported_by_a_run_of_many(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renewal, "_MOST", 1)
+    monkeypatch.setattr(stale_reports, "_MOST", 1)
     for number in range(1, 10, 2):
         land(pipeline, f"day{number}", list(range(20 + number)))
     assert load(pipeline).success

@@ -222,10 +222,12 @@ def test_a_removal_of_the_next_day_that_still_holds_is_left_alone(decide: Decide
 
 def _decided(master: str, folder: Path) -> list[dict[str, Any]]:
     file = folder / f"{master}.json"
-    env = {"AGENT_ROLES_SPARK_MASTER": master, "AGENT_ROLES_HOME": str(folder / "home")}
+    # Without what the session of this module's other tests has set for this process.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+    env |= {"AGENT_ROLES_SPARK_MASTER": master, "AGENT_ROLES_HOME": str(folder / "home")}
     subprocess.run(
         [sys.executable, "-m", "tests.parity", str(file)],
-        env={**os.environ, "JAVA_HOME": java_for_tests(), **env},
+        env={**env, "JAVA_HOME": java_for_tests()},
         check=True,
     )
     found: list[dict[str, Any]] = json.loads(file.read_text())
