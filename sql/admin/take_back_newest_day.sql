@@ -1,8 +1,8 @@
 -- Take the newest staged day back, as if it had never been staged. The caller names the day, so
--- that no other one is taken back. Move its dump out of the landing folder first. Run 012
--- afterwards, so that the mapping follows.
--- With psql: psql -c "SET agent_roles.sync_day = 'day3'" -f admin/take_back_newest_day.sql
--- -f mapping/012_upsert_agent_roles.sql
+-- that no other one is taken back. Move its dump out of the landing folder first. Run
+-- 012_upsert_agent_roles.sql afterwards, so that the mapping follows. In the folder sql:
+--   psql -c "SET agent_roles.sync_day = 'day3'" -f admin/take_back_newest_day.sql \
+--     -f mapping/012_upsert_agent_roles.sql
 BEGIN;
 
 SELECT pg_catalog.set_config(
@@ -22,6 +22,13 @@ DECLARE
     part REGCLASS := agent_role_partition(asked);
 BEGIN
     SELECT * INTO newest FROM agent_role_newest_day;
+    IF NOT EXISTS (
+        SELECT FROM agent_role_sync_days AS known
+        WHERE known.sync_day = asked AND known.staged_at IS NOT NULL
+    ) THEN
+        RAISE EXCEPTION '% is not staged, so it was not taken back, nothing was changed', asked
+        USING HINT = 'agent_role_sync_days has the staged days.';
+    END IF;
     IF newest.sync_day IS DISTINCT FROM asked THEN
         RAISE EXCEPTION '% is not the newest staged day, nothing was changed', asked
         USING HINT = pg_catalog.format('That is %s; take back each day after %s first.', newest.sync_day, asked);

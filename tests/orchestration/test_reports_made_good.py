@@ -249,12 +249,18 @@ def test_another_day_than_the_newest_is_not_taken_back(two_days: Pipeline) -> No
     assert tables(two_days.database) == before
 
 
-def test_where_no_day_is_staged_none_is_taken_back(pipeline: Pipeline) -> None:
-    result = run_to_take_back(pipeline, "day1")
+@pytest.mark.parametrize("are_others", [True, False])
+def test_a_day_that_is_not_staged_is_not_taken_back(
+    pipeline: Pipeline, request: pytest.FixtureRequest, are_others: bool
+) -> None:
+    if are_others:
+        request.getfixturevalue("two_days")
+    result = run_to_take_back(pipeline, "day4")
     assert pipeline.outcome(result) == "not taken back"
     [failure] = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_failure_data.user_failure_data.description == (
-        "no day is staged, so 'day1' is not, and nothing was changed"
+        "day4 is not staged, so it was not taken back, nothing was changed. agent_role_sync_days"
+        " has the staged days."
     )
 
 
