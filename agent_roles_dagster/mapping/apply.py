@@ -117,7 +117,7 @@ def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> 
     """Take the newest staged day out of all tables, and have the mapping follow.
 
     Raises:
-        NotTakenBack: it is not staged, or not the newest one, or the snapshot of the day before was pruned.
+        NotTakenBack: it is not staged, or not the newest day, or the day before was pruned.
         psycopg.Error: the database. If the day is taken back, the next run has the mapping follow.
     """
     connection.execute("BEGIN")  # which the file's own COMMIT ends

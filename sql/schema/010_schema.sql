@@ -269,7 +269,8 @@ CREATE TABLE IF NOT EXISTS agent_role_mapping (
 );
 
 COMMENT ON TABLE agent_role_mapping IS
-'Each pair''s latest assignment. Written by mapping/012_upsert_agent_roles.sql only.';
+'Each pair''s latest assignment. Written by mapping/012_upsert_agent_roles.sql and '
+'agent_role_fill_mapping() only.';
 
 CREATE TABLE IF NOT EXISTS agent_role_sync_days (
     sync_day TEXT PRIMARY KEY,
