@@ -15,7 +15,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.SupersessionWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from agent_roles_dagster.engines import spark_resource  # noqa: E402
+from agent_roles_dagster.engines.start import spark_resource  # noqa: E402
 from agent_roles_dagster.orchestration import assets  # noqa: E402
 from agent_roles_dagster.orchestration.automation import automation_sensor  # noqa: E402
 from agent_roles_dagster.orchestration.checks import definitions as checks  # noqa: E402

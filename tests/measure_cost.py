@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.start import spark_resource, started
 from agent_roles_dagster.mapping.apply import apply_day
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.stage import stage_day

@@ -1004,7 +1004,7 @@ MUTATIONS = (
     ),
     Mutation(
         "Spark's tasks ask each other for a secret",
-        _PACKAGE + "engines/__init__.py",
+        _PACKAGE + "engines/start.py",
         '            "spark.authenticate": "true",\n',
         "",
         _ON_SPARK,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.start import spark_resource, started
 from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
 from agent_roles_dagster.reading.raw_rows import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT, RAW_ROWS
 from agent_roles_dagster.settings import Settings

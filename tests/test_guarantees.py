@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 )
 from psycopg import sql
 
-from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.start import spark_resource, started
 from agent_roles_dagster.landing.days import landed_days
 from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from agent_roles_dagster import progress
-from agent_roles_dagster.engines import Engine, spark_resource, started
+from agent_roles_dagster.engines.start import Engine, spark_resource, started
 from agent_roles_dagster.engines.tasks import add_rows_read, rows_read
 from agent_roles_dagster.mapping.apply import apply_day
 from agent_roles_dagster.postgres.connection import connect

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
-from agent_roles_dagster.engines import started
+from agent_roles_dagster.engines.start import started
 from agent_roles_dagster.orchestration import columns
 from agent_roles_dagster.orchestration.acceptance import StageConfig
 from agent_roles_dagster.orchestration.automation import ON_LANDING, WITH_UPSTREAM

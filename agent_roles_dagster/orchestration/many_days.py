@@ -29,7 +29,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
-from agent_roles_dagster.engines import Start, started
+from agent_roles_dagster.engines.start import Start, started
 from agent_roles_dagster.landing.arrival import Arrival, look_at
 from agent_roles_dagster.landing.days import landed_days, landed_sentence, require_landed
 from agent_roles_dagster.landing.find import find_dump

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from agent_roles_dagster.engines import Start
+from agent_roles_dagster.engines.start import Start
 from agent_roles_dagster.landing.days import landed_days, require_landed
 from agent_roles_dagster.landing.files import shown
 from agent_roles_dagster.landing.find import find_dump

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import psycopg
 
-from agent_roles_dagster.engines import Engine, Start
+from agent_roles_dagster.engines.start import Engine, Start
 from agent_roles_dagster.landing.dump import Dump
 from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.postgres.connection import connect, days_schema

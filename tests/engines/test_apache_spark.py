@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent_roles_dagster.engines import spark_resource
 from agent_roles_dagster.engines.apache_spark import _stopped_afterwards
+from agent_roles_dagster.engines.start import spark_resource
 from agent_roles_dagster.settings import Settings
 from tests.processes import killed_at_the_end, sessions, start, stop
 from tests.worlds import write_day

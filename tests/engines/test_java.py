@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import psutil
 
-from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.start import spark_resource, started
 from agent_roles_dagster.settings import Settings
 
 settings = Settings.from_env()

@@ -19,8 +19,9 @@ import pytest
 from pysail.spark import SparkConnectServer
 from pyspark.errors import PySparkException
 
-from agent_roles_dagster.engines import Engine, door, sail, spark_resource, started
+from agent_roles_dagster.engines import door, sail
 from agent_roles_dagster.engines.errors import SailError
+from agent_roles_dagster.engines.start import Engine, spark_resource, started
 from agent_roles_dagster.engines.tasks import map_in_arrow
 from agent_roles_dagster.settings import Settings
 from tests.conftest import Pipeline

@@ -337,3 +337,14 @@ def test_the_mappings_checks_can_be_run_for_a_day_that_is_not_staged(
     assert result.success
     logged = [entry.user_message for entry in two_days.instance.all_logs(result.run_id)]
     assert "day4: not staged; no warnings" in logged
+
+
+def test_a_report_is_not_out_of_date_because_the_database_writes_times_otherwise(
+    two_days: Pipeline,
+) -> None:
+    name = two_days.rows("SELECT current_database()")[0][0]
+    two_days.execute(f"ALTER DATABASE {name} SET datestyle = German")
+    result = two_days.run("day3")
+    assert result.success
+    made = dg.DagsterEventType.ASSET_MATERIALIZATION
+    assert {each.partition for each in result.all_events if each.event_type == made} == {"day3"}

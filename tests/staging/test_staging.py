@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from agent_roles_dagster.engines import Engine, spark_resource, started
+from agent_roles_dagster.engines.start import Engine, spark_resource, started
 from agent_roles_dagster.mapping.apply import apply_day
 from agent_roles_dagster.outcomes import InvalidSyncDay, LostRows, NotApplied, NotRead, Unreadable
 from agent_roles_dagster.postgres.connection import connect

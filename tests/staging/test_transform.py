@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.start import spark_resource, started
 from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
 from agent_roles_dagster.reading.raw_rows import RAW_ROWS
 from agent_roles_dagster.settings import Settings

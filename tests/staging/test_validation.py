@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from agent_roles_dagster.engines import spark_resource, started
+from agent_roles_dagster.engines.start import spark_resource, started
 from agent_roles_dagster.reading.ids import parse_id, parse_ids
 from agent_roles_dagster.reading.raw_rows import NO_HOLDERS, NO_KNOWN_KEYS, NOT_AN_OBJECT
 from agent_roles_dagster.reading.sides import AGENT, ROLE, Side
