@@ -32,7 +32,7 @@ SESSION = """
         VALUES
         ('client_min_messages', 'warning'),
         -- Versions of reports are hashes of texts that may have times in them.
-        ('datestyle', 'ISO, MDY'),
+        ('DateStyle', 'ISO, MDY'),
         ('default_transaction_isolation', 'read committed'),
         ('default_transaction_read_only', 'off'),
         ('idle_in_transaction_session_timeout', '0'),

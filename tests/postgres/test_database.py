@@ -532,8 +532,8 @@ def test_what_a_role_is_limited_to_does_not_end_a_run_that_waits(pipeline: Pipel
         database = connection.info.dbname
         for name, value in LIMITS.items():
             connection.execute(f"ALTER DATABASE {database} SET {name} = '{value}'".encode())
-    settled = set(re.findall(r"\('([a-z_]+)', ", SESSION))
-    assert settled == set(LIMITS) | {"client_min_messages", "datestyle"}
+    settled = set(re.findall(r"\('([A-Za-z_]+)', ", SESSION))
+    assert settled == set(LIMITS) | {"client_min_messages", "DateStyle"}
     show = " || ',' || ".join(f"current_setting('{name}')" for name in sorted(LIMITS))
     with connect(pipeline.database) as connection:
         said = [connection.execute(f"SELECT {show} AS said".encode()).fetchone()["said"]]
