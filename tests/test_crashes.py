@@ -1,6 +1,6 @@
 """A process killed at any moment leaves each table as before or as after, and can be run again.
 
-`AGENT_ROLES_TEST_KILLS` says how often the command is killed (60 if not set); for several hundred:
+`AGENT_ROLES_TEST_KILLS` says how often the command is killed (30 if not set); for several hundred:
 
     AGENT_ROLES_TEST_KILLS=300 pytest tests/test_crashes.py -rP
 """
@@ -26,7 +26,7 @@ from tests.conftest import Pipeline, empty_database
 from tests.processes import killed_at_the_end, start
 from tests.worlds import TABLES, Tables, tables, with_bulk, write_day
 
-KILLS = int(os.environ.get("AGENT_ROLES_TEST_KILLS", "60"))
+KILLS = int(os.environ.get("AGENT_ROLES_TEST_KILLS", "30"))
 NEW_DAYS = min(30, KILLS // 10)  # a month of them
 DAYS = ("day1", "day2", "day3")
 pytestmark = pytest.mark.timeout(600 + 40 * KILLS)

@@ -4,7 +4,7 @@ After every step of a history the tables must be those that `tests/model.py` com
 out of the dumps that are staged by then, whatever came before: late days, corrections, re-runs,
 held and unreadable days, runs that died before they were applied, old snapshots dropped.
 
-    AGENT_ROLES_TEST_HISTORIES  how many histories (default 120)
+    AGENT_ROLES_TEST_HISTORIES  how many histories (default 60)
     AGENT_ROLES_TEST_STEPS      how many landings at most in each (default 4)
 
 Thousands, overnight:
@@ -48,7 +48,7 @@ from tests.conftest import empty_database
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps, manifest, pages
 from tests.worlds import with_bulk
 
-HISTORIES = int(os.environ.get("AGENT_ROLES_TEST_HISTORIES", "120"))
+HISTORIES = int(os.environ.get("AGENT_ROLES_TEST_HISTORIES", "60"))
 STEPS = int(os.environ.get("AGENT_ROLES_TEST_STEPS", "4"))
 INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
 GUARD = model.Guard(min_previous=3, min_removals=2, share=0.5)
