@@ -142,7 +142,7 @@ day2: observed_at_rises of agent_role_mapping passed
 ERROR day2 is held: it has no records at all, and the previous day had 12 assignments. Among them:\
  agent 0, role 10; agent 1, role 10; agent 2, role 10; agent 3, role 10; agent 4, role 10; agent 5,\
  role 10; agent 6, role 10; agent 7, role 10; agent 8, role 10; agent 9, role 10. Nothing was\
- staged, the tables are as before; of its rows only those refused were recorded (0). If a page is\
+ staged, the tables are as before; only its invalid rows were recorded (0). If a page is\
  missing, land the whole dump again and materialise the day. If the removals are right, run the job\
  accept_held_day for the day, which asks why and who says so, or materialise it with the run config\
  accept_removals: "..." of the op stage_agent_roles.

@@ -65,8 +65,9 @@ def _about_held(error: Held) -> dict[str, Any]:
     counts = error.counts
     about = {
         "previous day": counts["previous_day"] or "none",
-        "assigned on the previous day": counts["previous_assigned"],
-        "assigned by this dump": counts["assigned"],
+        # As text: a number of refused days alone would be a plot with lone points.
+        "assigned on the previous day": f"{counts['previous_assigned']:,}",
+        "assigned by this dump": f"{counts['assigned']:,}",
         "removals held": counts["removed"],
         "invalid rows": counts["invalid_rows"],
         "what was read": dg.MetadataValue.md(what_was_read(counts)),

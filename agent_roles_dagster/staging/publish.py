@@ -106,7 +106,7 @@ def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:
     shown = f" Among them: {'; '.join(sample)}." if sample else ""
     return (
         f"{staged.sync_day} is held: {reason}.{shown} Nothing was staged, the tables are as before;"
-        f" of its rows only those refused were recorded ({staged.invalid_rows:,}). If a page is"
+        f" only its invalid rows were recorded ({staged.invalid_rows:,}). If a page is"
         " missing, land the whole dump again and materialise the day. If the removals are right,"
         " run the job accept_held_day for the day, which asks why and who says so, or"
         ' materialise it with the run config accept_removals: "..." of the op'

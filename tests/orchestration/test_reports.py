@@ -122,7 +122,7 @@ def test_a_refused_day_reddens_one_check_which_says_why(
     assert not pipeline.instance.get_materialized_partitions(dg.AssetKey("stg_agent_roles")) & {day}
     if outcome == "held":
         shown = {name: value.value for name, value in said.metadata.items()}
-        assert shown["removals held"] == shown["assigned on the previous day"] == 12
+        assert (shown["removals held"], shown["assigned on the previous day"]) == (12, "12")
         assert shown["sample of the removals"].startswith("agent 0, role 10; ")
         assert "accept" in shown["why, and what to do"]
 
