@@ -1,5 +1,6 @@
 """What Dagster shows of a day's folder: as the sensor sees it, and as raw_roles reads it."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,13 +19,17 @@ _LISTED = 50
 def what_landed(day: str, arrival: Arrival, settings: Settings) -> dict[str, Any]:
     """Metadata of a day's landed_dump."""
     changed = datetime.fromtimestamp(arrival.changed_at, UTC)
-    settled = f"nothing had changed for {settings.settle_seconds:g} seconds"
+    why = f"nothing had changed for {settings.settle_seconds:g} seconds"
+    if arrival.listed:
+        why = "the manifest lists its files"
+    elif not arrival.is_complete(time.time(), settings.settle_seconds):
+        why = "a person loaded it before that was sure"
     return {
         "dagster/uri": f"{shown(settings.landing)}/{day}",
         "files": arrival.files,
         "size": f"{arrival.size:,} bytes",
         "last changed at": f"{changed:{TIME}} UTC",
-        "complete because": "the manifest lists its files" if arrival.listed else settled,
+        "complete because": why,
     }
 
 

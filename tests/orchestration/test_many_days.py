@@ -504,6 +504,19 @@ def test_the_checks_of_a_day_that_is_held_after_it_was_staged_are_as_the_tables_
     assert not evaluation.passed
 
 
+def test_a_folder_that_may_still_be_landing_is_not_said_to_have_settled(
+    pipeline: Pipeline,
+) -> None:
+    land(pipeline, "day1", [1])
+    assert load(pipeline).success
+    [record] = pipeline.instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("landed_dump"), asset_partitions=["day1"]), limit=1
+    ).records
+    assert record.asset_materialization is not None
+    why = record.asset_materialization.metadata["complete because"].value
+    assert why == "a person loaded it before that was sure"
+
+
 def _page(pipeline: Pipeline, day: str) -> Any:
     [record] = pipeline.instance.fetch_materializations(
         dg.AssetRecordsFilter(dg.AssetKey("stg_agent_roles"), asset_partitions=[day]), limit=1
