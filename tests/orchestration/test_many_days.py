@@ -26,7 +26,7 @@ from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
 from agent_roles_dagster.orchestration import checks, many_days, reports, retries, stale_reports
 from agent_roles_dagster.orchestration.automation import LOAD
-from agent_roles_dagster.orchestration.many_days import LoadConfig, run_config
+from agent_roles_dagster.orchestration.many_days.run import LoadConfig, run_config
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
