@@ -181,7 +181,7 @@ def _load_days(instance: Any, given: argparse.Namespace) -> int:
     from agent_roles_dagster.definitions import defs
     from agent_roles_dagster.orchestration import closing_line, failures
     from agent_roles_dagster.orchestration.automation import LOAD
-    from agent_roles_dagster.orchestration.many_days.run import run_config
+    from agent_roles_dagster.orchestration.many_days.config import run_config
 
     config = run_config(
         from_=given.from_,

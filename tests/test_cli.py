@@ -18,8 +18,9 @@ import psycopg
 import pytest
 
 from agent_roles_dagster import cli
-from agent_roles_dagster.orchestration import many_days, retries
+from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.assets import raw_roles
+from agent_roles_dagster.orchestration.many_days import day_by_day, progress
 from tests import CHECKOUT
 from tests.conftest import Pipeline
 from tests.processes import killed_at_the_end
@@ -283,8 +284,8 @@ def test_an_error_that_is_not_ours_comes_with_its_trace(pipeline: Pipeline) -> N
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a day takes here, only the first and the last are told of."""
-    monkeypatch.setattr(many_days, "_QUICK", 600.0)
-    monkeypatch.setattr(many_days, "_PROGRESS_EVERY", 600.0)
+    monkeypatch.setattr(day_by_day, "_QUICK", 600.0)
+    monkeypatch.setattr(progress, "EVERY", 600.0)
 
 
 def load(*arguments: str) -> tuple[int, str]:

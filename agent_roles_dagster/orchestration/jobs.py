@@ -15,7 +15,7 @@ from agent_roles_dagster.orchestration.acceptance import ACCEPT
 from agent_roles_dagster.orchestration.automation import LOAD, LOADED
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
 from agent_roles_dagster.orchestration.failures import failure
-from agent_roles_dagster.orchestration.many_days.run import load_days
+from agent_roles_dagster.orchestration.many_days.load import load_days
 from agent_roles_dagster.orchestration.partitions import sync_day_partitions
 from agent_roles_dagster.orchestration.reports import Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource

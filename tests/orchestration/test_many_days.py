@@ -24,9 +24,10 @@ from dagster._core.event_api import PartitionKeyFilter
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
-from agent_roles_dagster.orchestration import checks, many_days, reports, retries, stale_reports
+from agent_roles_dagster.orchestration import checks, reports, retries, stale_reports
 from agent_roles_dagster.orchestration.automation import LOAD
-from agent_roles_dagster.orchestration.many_days.run import LoadConfig, run_config
+from agent_roles_dagster.orchestration.many_days.config import LoadConfig, run_config
+from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
@@ -464,7 +465,7 @@ def test_what_a_run_did_not_come_to_report_of_other_days_is_reported(
         land(pipeline, day, list(range(agents)))
     assert load(pipeline).success
     land(pipeline, "day2", list(range(5, 15)))
-    report, tries = many_days._Run.report_others, []
+    report, tries = DayByDay.report_others, []
 
     def lost_at_first(self: Any, day: str) -> Iterator[Any]:
         tries.append(day)
@@ -472,7 +473,7 @@ def test_what_a_run_did_not_come_to_report_of_other_days_is_reported(
             raise psycopg.OperationalError if ended == "retried" else RuntimeError
         yield from report(self, day)
 
-    monkeypatch.setattr(many_days._Run, "report_others", lost_at_first)
+    monkeypatch.setattr(DayByDay, "report_others", lost_at_first)
     monkeypatch.setattr(retries, "SECONDS", 0.05)
     assert load(pipeline).success is (ended == "retried")
     if ended == "killed":

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.orchestration.automation import LOAD
-from agent_roles_dagster.orchestration.many_days.run import run_config
+from agent_roles_dagster.orchestration.many_days.config import run_config
 from tests import model
 from tests.dump_strategies import DAYS, FEW_PAIRS, PAIRS, Dump, dumps
 from tests.test_guarantees import GUARD, World, world

@@ -18,7 +18,7 @@ from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
 from agent_roles_dagster.orchestration.automation import LOAD, LOOK_EVERY, automation_is_on
 from agent_roles_dagster.orchestration.jobs import load_landed_days
 from agent_roles_dagster.orchestration.landing_metadata import what_landed
-from agent_roles_dagster.orchestration.many_days.run import run_config
+from agent_roles_dagster.orchestration.many_days.config import run_config
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number

@@ -1,0 +1,128 @@
+"""The op of `load_landed_days`: what has landed and is not staged as it landed, in the days' order.
+
+It is an op and not a run over several partitions, which Dagster would take in the order in which
+the days were registered. For each day it reports what the day's own run would have reported.
+
+https://docs.dagster.io/guides/build/ops
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext, suppress
+from functools import cache
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster_pyspark import LazyPySparkResource
+
+from agent_roles_dagster.engines.start import started
+from agent_roles_dagster.landing.find import find_dump
+from agent_roles_dagster.landing.seal import seal
+from agent_roles_dagster.orchestration import checks
+from agent_roles_dagster.orchestration.assets import landed_dump
+from agent_roles_dagster.orchestration.checks.history import newest_result
+from agent_roles_dagster.orchestration.failures import failure
+from agent_roles_dagster.orchestration.many_days.config import LoadConfig, OnRefused, chosen_days
+from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay, Event
+from agent_roles_dagster.orchestration.many_days.event_log import event_log_kept_open
+from agent_roles_dagster.orchestration.many_days.progress import EVERY, Progress
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.resources import AgentRolesResource
+from agent_roles_dagster.orchestration.retries import retried_if_lost
+from agent_roles_dagster.outcomes import InvalidLoad, Unreadable
+from agent_roles_dagster.postgres.arrow import connections_kept
+from agent_roles_dagster.postgres.connection import connect, connection_kept
+from agent_roles_dagster.postgres.sql_files import rows_of_file
+
+
+@dg.op(
+    # The same pool as for staging one day: such a run waits for this one, or this one for it.
+    pool="stage_agent_roles",
+    out=dg.Out(dg.Nothing),
+    description="Stages and applies, day by day in their own order, what has landed and is not"
+    " staged as it landed. Each day is read, guarded, checked and reported as by a run of its own.",
+)
+@retried_if_lost
+def load_days(
+    context: dg.OpExecutionContext,
+    config: LoadConfig,
+    agent_roles: AgentRolesResource,
+    pyspark: LazyPySparkResource,
+) -> Iterator[Event | dg.Output[None]]:
+    """Fails if a day is refused: at once or in the end, as the config says."""
+    settings = agent_roles.settings()
+    try:
+        chosen = chosen_days(config, settings.landing)
+    except InvalidLoad as error:
+        raise failure(error) from None
+    # In their own order. A day that is registered already stays where it is.
+    context.instance.add_dynamic_partitions(SYNC_DAY, chosen)
+    unchanged = list(_as_they_landed(context, settings.landing, agent_roles.database_url(), chosen))
+    to_load = [day for day in chosen if config.again or day not in unchanged]
+    progress = Progress(context.log, to_load, len(chosen) - len(to_load))
+    days = DayByDay(context, agent_roles, config, progress)
+    fingerprints = _as_reported(context.instance, chosen)
+    # Without DAGSTER_HOME, no report is kept, so days that other runs loaded are not reported.
+    if os.environ.get("DAGSTER_HOME"):
+        for day in unchanged:
+            if day not in to_load and not newest_result(context, checks.ON_MAPPING[-1].key, day):
+                yield from days.report(day, fingerprints.get(day))
+    try:
+        with ExitStack() as opened:
+            opened.enter_context(connections_kept())
+            opened.enter_context(event_log_kept_open(context.instance, context.run_id))
+            engine = cache(lambda: opened.enter_context(started(pyspark, settings)))
+            for day in to_load:
+                # Not for longer: each day finds out anew whether the tables are this version's.
+                with connection_kept():
+                    yield from days.load(day, fingerprints.get(day), lambda: nullcontext(engine()))
+                if progress.refused and config.on_refused is OnRefused.stop:
+                    break
+        # Also what an earlier try of this run, or one that was killed, did not come to report.
+        yield from days.report_others((progress.loaded or chosen)[-1])
+    except BaseException:
+        context.log.error(progress.summary())
+        raise
+    if progress.refused:
+        outcomes = {outcome for outcome, _ in progress.refused.values()}
+        raise dg.Failure(
+            f"{progress.summary()}\nEach day that was loaded is whole. Once the others are"
+            " corrected or accepted, run the job again: it loads what is left.",
+            {"outcome": ", ".join(sorted(outcomes)), **progress.metadata()},
+            allow_retries=False,
+        )
+    context.log.info(progress.summary())
+    yield dg.Output(None, metadata=progress.metadata())
+
+
+def _as_they_landed(
+    context: dg.OpExecutionContext, landing: str, url: str, days: Sequence[str]
+) -> Iterator[str]:
+    """Those of the days that are staged and applied, and whose dump is still the same."""
+    with connect(url) as connection:
+        rows = rows_of_file(connection, "reports/staged_days")
+    staged = {row["sync_day"]: row for row in rows if row["is_whole"]}
+    logged = time.monotonic()
+    for number, day in enumerate(days, 1):
+        if day not in staged:
+            continue
+        if time.monotonic() - logged >= EVERY:
+            logged = time.monotonic()
+            context.log.info(f"day {number:,} of {len(days):,} compared with what is staged")
+        with suppress(Unreadable):  # It is refused when it is its turn.
+            dump = find_dump(landing, day)
+            observed_at = dump.observed_at or staged[day]["observed_at"]
+            if (seal(dump), observed_at) == (staged[day]["digest"], staged[day]["observed_at"]):
+                yield day
+
+
+def _as_reported(instance: dg.DagsterInstance, days: Sequence[str]) -> dict[str, str]:
+    """The fingerprints that the days' folders had when they were last reported as landed."""
+    reported = instance.event_log_storage.get_latest_tags_by_partition(
+        landed_dump.key,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        [DATA_VERSION_TAG],
+        asset_partitions=days,
+    )
+    return {day: tags[DATA_VERSION_TAG] for day, tags in reported.items()}
