@@ -50,8 +50,8 @@ landed_dump = dg.AssetSpec(
     " digest. Nothing is copied.",
     metadata=columns.RAW_ROLES,
 )
-@of_one_day
 @with_unreached(STAGED, ERRORS, MAPPING)
+@of_one_day
 @retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
@@ -91,8 +91,8 @@ def raw_roles(
         ),
     ],
 )
-@of_one_day
 @with_unreached(STAGED, ERRORS, MAPPING)
+@of_one_day
 @retried_if_lost
 def stage_agent_roles(
     context: dg.AssetExecutionContext,
@@ -125,8 +125,8 @@ def stage_agent_roles(
     description="Who holds which role: the latest assignment of each pair over the staged days.",
     metadata=columns.AGENT_ROLE_MAPPING,
 )
-@of_one_day
 @with_unreached(MAPPING)
+@of_one_day
 @retried_if_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource

@@ -21,6 +21,7 @@ from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_part
 from agent_roles_dagster.sync_days import EXPECTED
 from tests import CHECKOUT
 from tests.conftest import Pipeline
+from tests.orchestration.test_reports import statuses
 
 RECORDS = [{"id": 10, "agents": [1, 2, 2, "x"]}, {"id": 11, "agents": []}]
 
@@ -157,3 +158,18 @@ def test_a_run_over_a_range_fails_at_once_and_names_the_job_that_loads_it(
     assert failure is not None
     assert f"load_landed_days with the config from: {first}, to: {last}" in failure.description
     assert not result.get_asset_materialization_events()
+
+
+def test_days_of_a_refused_range_show_no_failed_check(pipeline: Pipeline) -> None:
+    for day in ("day1", "day2"):
+        pipeline.write(day, {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1", "day2"])
+    assert pipeline.run("day1").success
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=pipeline.instance,
+        tags={ASSET_PARTITION_RANGE_START_TAG: "day1", ASSET_PARTITION_RANGE_END_TAG: "day2"},
+        raise_on_error=False,
+    )
+    assert not result.success
+    for day in ("day1", "day2"):
+        assert statuses(pipeline, day).keys() == {"SUCCEEDED"}, day
