@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
@@ -20,7 +20,8 @@ from agent_roles_dagster.orchestration.notices.sentences import DIED, READ, what
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
-_ENDS: Final = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
+_End = Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS]
+_ENDS: Final[tuple[_End, ...]] = get_args(_End)
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
 _RUNS_AT_ONCE = 20
 
@@ -61,7 +62,7 @@ def news(
 
 
 def _of_ended(
-    instance: dg.DagsterInstance, state: Mapping[str, Any], kind: dg.DagsterEventType
+    instance: dg.DagsterInstance, state: Mapping[str, Any], kind: _End
 ) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
     """One notice for the runs that ended since the last tick, however many days they are about."""
     ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
