@@ -41,8 +41,9 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
                 is_tried_again = (
                     isinstance(error, dg.RetryRequested) and op.retry_number < error.max_retries
                 )
+                has_days = op.has_partition_key or op.has_partition_key_range
                 # A run over a range of days, which is refused, has planned checks for each of them.
-                for day in () if is_tried_again else op.partition_keys:
+                for day in op.partition_keys if has_days and not is_tried_again else ():
                     yield from unreached(op, resources["agent_roles"], day, assets)
                 raise
 
