@@ -305,9 +305,23 @@ MUTATIONS = (
     Mutation(
         "a failure is told again once the day landed again",
         _NEWS,
-        "return None if landed.records else runs[0]",
-        "return runs[0]",
+        "    return bool(instance.fetch_materializations(landed, limit=1).records)\n",
+        "    return False\n",
         _TOLD_ONCE,
+    ),
+    Mutation(
+        "a load tells of each refused day once",
+        _NEWS,
+        "            return _new_of_load(instance, lines, known, before)\n",
+        "            return lines\n",
+        _IN_NOTICES + "test_a_load_tells_of_each_refused_day_once_with_its_sentence",
+    ),
+    Mutation(
+        "the last line of a notice is never cut",
+        _WEBHOOK,
+        "body[: MOST - len(newline + last)]) + newline + last",
+        "text[:MOST])",
+        _IN_NOTICES + "test_a_long_notice_is_cut_to_what_chat_services_take",
     ),
     Mutation(
         "of an error that is not ours the text is not told",

@@ -70,6 +70,6 @@ def test_a_notice_tells_the_text_of_each(kind: type[DayRefused]) -> None:
     # As Dagster records an error that a step did not catch.
     recorded = f"{kind.__module__}.{kind.__name__}: {made(kind)}\n"
     error = SerializableErrorInfo(recorded, [], kind.__name__)
-    told = sentence(StepFailureData(error=error, user_failure_data=None))
+    told = sentence(StepFailureData(error=error, user_failure_data=None), "day1")
     assert told is not None
     assert told.startswith(f"{made(kind)}.")

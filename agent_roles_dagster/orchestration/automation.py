@@ -14,6 +14,7 @@ LOOK_EVERY = 10
 # The job that loads many days in one run, and the tag of its runs.
 LOAD = "load_landed_days"
 LOADED = "agent_roles/loaded"
+TAKE_BACK = "take_back_newest_day"
 
 _Condition = dg.AutomationCondition
 

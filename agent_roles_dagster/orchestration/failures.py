@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.objects import StepFailureData
 
 from agent_roles_dagster.outcomes import FAILED, DayRefused, InvalidLoad
@@ -50,6 +49,6 @@ def never_began(events: Iterable[dg.DagsterEvent]) -> bool:
 def is_interruption(data: StepFailureData) -> bool:
     """Whether a signal ended the step, such as Ctrl+C."""
     error = data.error
-    while error and error.cls_name != DagsterExecutionInterruptedError.__name__:
+    while error and error.cls_name != dg.DagsterExecutionInterruptedError.__name__:
         error = error.cause or error.context
     return error is not None

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 from pydantic import Field
 
 from agent_roles_dagster.mapping.apply import take_back_newest_day
 from agent_roles_dagster.orchestration.acceptance import ACCEPT
-from agent_roles_dagster.orchestration.automation import LOAD, LOADED
+from agent_roles_dagster.orchestration.automation import LOAD, LOADED, TAKE_BACK
 from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, STAGED
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.many_days.load import load_days
@@ -52,9 +52,9 @@ accept_held_day = dg.define_asset_job(
     tags={
         LOADED: "many days",
         # Not the limit for a run of one day.
-        MAX_RUNTIME_SECONDS_TAG: str(7 * 86_400),
+        dg.MAX_RUNTIME_SECONDS_TAG: str(7 * 86_400),
         # If the run dies, the next one loads what is left.
-        "dagster/retry_strategy": "ALL_STEPS",
+        RETRY_STRATEGY_TAG: "ALL_STEPS",
     },
     description="Loads a folder of many days in one run: all that have landed and are not staged as"
     " they landed, in their own order. Its config narrows that down; without any, it loads all.",
@@ -90,7 +90,7 @@ def _take_back(
 
 
 @dg.job(
-    name="take_back_newest_day",
+    name=TAKE_BACK,
     description="Takes the newest staged day back, as if it had never been staged: a day that"
     " should not be there at all. Move its folder out of the landing folder first. To correct a"
     " day, land the right dump under its name and run it again instead.",

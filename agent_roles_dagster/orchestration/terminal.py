@@ -86,7 +86,7 @@ class _Lines(logging.Handler):
         if isinstance(data, StepFailureData):
             if is_interruption(data):
                 return
-            if (said := sentence(data)) is None:
+            if (said := sentence(data, event.job_name)) is None:
                 yield f"ERROR {event.step_key} failed: {data.error_display_string}"
             elif said:
                 yield f"ERROR {said}"

@@ -1,20 +1,27 @@
 """Whoever reads the webhook learns of each failed run, failed check and overdue day, once."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.orchestration import retries
+from agent_roles_dagster.landing.dump import Dump
+from agent_roles_dagster.orchestration import jobs, retries, steps
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
+from agent_roles_dagster.orchestration.automation import LOAD, TAKE_BACK
+from agent_roles_dagster.orchestration.many_days.config import run_config
+from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay
 from agent_roles_dagster.orchestration.notices import news
 from agent_roles_dagster.orchestration.notices import webhook as webhook_module
 from agent_roles_dagster.orchestration.notices.compose import gathered, overdue
@@ -23,8 +30,11 @@ from agent_roles_dagster.orchestration.notices.webhook import NotDelivered, post
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.orchestration.sensors import notices as sensor
 from agent_roles_dagster.orchestration.sensors.notices import notices
-from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.outcomes import NotRead
+from agent_roles_dagster.postgres.connection import NotReachable, connect
+from agent_roles_dagster.postgres.sql_files import Connection
 from tests.conftest import Pipeline
+from tests.orchestration.test_many_days import land
 from tests.webhooks import Webhook, silent_server, webhook
 
 RECORDS = [{"id": 10, "agents": [1, 2, 3, "surname@example.org"]}]
@@ -32,6 +42,21 @@ EMPTY = (
     "ERROR day1: raw_roles failed (unreadable): day1/roles.json: the file is empty. Nothing was"
     " changed"
 )
+
+IF_TAKEN_BACK = (
+    "If it finds that the day is not staged, the day is taken back: materialise the newest staged"
+    " day, and the mapping follows."
+)
+
+
+def load(
+    pipeline: Pipeline, loggers: dict[str, Any] | None = None, **config: Any
+) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def(LOAD).execute_in_process(
+        run_config(**config) | {"loggers": loggers or {}},
+        pipeline.instance,
+        raise_on_error=False,
+    )
 
 
 @pytest.fixture
@@ -175,7 +200,7 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
     failed = "ERROR day1: agent_role_mapping failed: "
     assert other == (
         f"{failed}UndefinedTable. The run's log says more. No table has half of the day."
-        " Materialise the day again once the cause is gone."
+        " Once the cause is gone, materialise the day again."
     )
     assert away.startswith(f"{failed}connection failed: ")
     assert "Nothing was changed. AGENT_ROLES_DATABASE_URL says which" in away
@@ -190,24 +215,24 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
     [
         (
             "53100",
-            "PostgreSQL has no space left on its disk. No table has half of the day. Materialise"
-            " the day again once there is some.",
+            "PostgreSQL has no space left on its disk. No table has half of the day. Once there is"
+            " some, materialise the day again.",
         ),
         (
             "53200",
-            "PostgreSQL has no memory left. No table has half of the day. Materialise the day again"
-            " once it has.",
+            "PostgreSQL has no memory left. No table has half of the day. Once it has, materialise"
+            " the day again.",
         ),
         (
             "57P01",
-            "the connection to PostgreSQL was lost, several times. No table has half of the day."
-            " Materialise the day again once the server is back.",
+            "the connection to PostgreSQL was lost. No table has half of the day. Once the server"
+            " is back, materialise the day again.",
         ),
         (
             "42501",
-            "PostgreSQL does not allow what the run needs; the run's log names the table."
-            " Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with psql as the tables'"
-            " owner, as after every update, and materialise the day again.",
+            "PostgreSQL does not allow what the run needs; the run's log names the table. No table"
+            " has half of the day. Run sql/schema/010_schema.sql and sql/schema/015_roles.sql with"
+            " psql as the tables' owner, as after every update. Then materialise the day again.",
         ),
     ],
 )
@@ -237,18 +262,196 @@ def test_what_somebody_can_mend_in_postgresql_is_told_in_a_sentence(
     ]
 
 
-def test_a_run_whose_process_was_killed_is_told(ticks: Ticks, hook: Webhook) -> None:
-    @dg.job
-    def some_job() -> None: ...
-
-    run = ticks.instance.create_run_for_job(some_job, status=dg.DagsterRunStatus.STARTED)
+@pytest.mark.parametrize(
+    ("job", "about", "again"),
+    [
+        ("load_day", "no day", "Run it again with a day as its partition."),
+        (LOAD, LOAD, f"Run {LOAD} again: it loads what is left."),
+        (TAKE_BACK, TAKE_BACK, f"Run {TAKE_BACK} again. {IF_TAKEN_BACK}"),
+    ],
+)
+def test_of_a_run_whose_process_was_killed_its_own_next_step_is_told(
+    ticks: Ticks, hook: Webhook, job: str, about: str, again: str
+) -> None:
+    config = {"ops": {"take_back": {"config": {"day": "day2"}}}} if job == TAKE_BACK else {}
+    run = ticks.instance.create_run_for_job(
+        defs.resolve_job_def(job), run_config=config, status=dg.DagsterRunStatus.STARTED
+    )
     ticks.instance.report_run_failed(run)
     ticks.tick()
     assert hook.texts == [
-        "ERROR no day: the run's process is gone: it was killed, or its machine ran out of memory"
-        " or went down. Each table is as before or as after. Materialise the day again."
-        f"\nRun {run.run_id}"
+        f"ERROR {about}: the run's process is gone: it was killed, or its machine ran out of memory"
+        f" or went down. Each table is as before or as after. {again}\nRun {run.run_id}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            NotRead(NotRead("day2: the store gave an error").sentence()),
+            "day2: the store gave an error. Each loaded day is whole. Mend that, and run",
+        ),
+        (
+            NotReachable("connection failed. Nothing was changed. A setting names the database"),
+            "connection failed. A setting names the database. Each loaded day is whole. Mend that,"
+            " and run",
+        ),
+        (
+            psycopg.errors.DiskFull("no space"),
+            "PostgreSQL has no space left on its disk. Each loaded day is whole. Once there is"
+            " some, run",
+        ),
+        (
+            KeyError("x"),
+            "KeyError. The run's log says more. Each loaded day is whole. Once the cause is gone,"
+            " run",
+        ),
+    ],
+)
+def test_a_load_that_ends_among_its_days_says_that_the_loaded_ones_are_whole(
+    pipeline: Pipeline,
+    ticks: Ticks,
+    hook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    error: Exception,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(retries, "SECONDS", 0)
+    load_day = DayByDay.load
+
+    def load_only_day1(self: DayByDay, day: str, *args: Any) -> Iterator[Any]:
+        if day != "day1":
+            raise error
+        yield from load_day(self, day, *args)
+
+    monkeypatch.setattr(DayByDay, "load", load_only_day1)
+    for day in ("day1", "day2"):
+        land(pipeline, day, [1, 2])
+    run_id = load(pipeline).run_id
+    ticks.tick()
+    said = f"{sentence} {LOAD} again: it loads what is left."
+    assert hook.texts == [f"ERROR {LOAD}: the run failed: {said}\nRun {run_id}"]
+    if not isinstance(error, KeyError):  # whose trace is shown
+        capfd.readouterr()
+        load(pipeline, loggers={"terminal": {}})
+        assert f"\nERROR {said}\n" in capfd.readouterr().err
+
+
+def test_a_taking_back_that_loses_the_server_is_not_told_to_load_the_day(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(_: object, connection: Connection, *__: object, **___: object) -> Iterator[None]:
+        connection.execute(b"SELECT pg_terminate_backend(pg_backend_pid())")
+        yield
+
+    def take_back() -> str:
+        config = {"ops": {"take_back": {"config": {"day": "day2"}}}}
+        job = defs.resolve_job_def(TAKE_BACK)
+        return job.execute_in_process(config, pipeline.instance, raise_on_error=False).run_id
+
+    for day in ("day1", "day2"):
+        land(pipeline, day, [1, 2])
+    assert load(pipeline).success
+    monkeypatch.setattr(jobs, "refresh", lose)
+    lost = take_back()
+    ticks.tick()
+    again = take_back()
+    ticks.tick()
+    assert hook.texts == [
+        f"ERROR {TAKE_BACK}: the run failed: the connection to PostgreSQL was lost. Each table is"
+        f" as before or as after. Once the server is back, run {TAKE_BACK} again. {IF_TAKEN_BACK}"
+        f"\nRun {lost}",
+        f"ERROR {TAKE_BACK}: the run failed (not taken back): day2 is not staged, so it was not"
+        " taken back, nothing was changed. agent_role_sync_days has the staged days."
+        f"\nRun {again}",
+    ]
+
+
+NOT_ALL_LOADED = (
+    f"ERROR {LOAD}: some days were not loaded. Each loaded day is whole. Once the others are"
+    f" corrected or accepted, run {LOAD} again: it loads what is left."
+)
+
+
+def test_a_load_tells_of_each_refused_day_once_with_its_sentence(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    def told() -> list[str]:
+        hook.texts.clear()
+        run = load(pipeline, on_refused="skip")
+        ticks.tick()
+        assert all(text.endswith(f"\nRun {run.run_id}") for text in hook.texts)
+        return [line for text in hook.texts for line in text.splitlines()[:-1]]
+
+    empty = (
+        "not loaded (unreadable): {0}/roles.json: the file is empty. Nothing was changed in any"
+        " table. Land the whole dump again and materialise the day."
+    )
+    land(pipeline, "day1", [*range(20)])
+    land(pipeline, "day2", [])
+    pipeline.write("day3", {"roles.json": ""})
+    land(pipeline, "day4", [*range(20)])
+    number, own, held, unreadable = told()
+    assert (number, own) == ("2 days need a look.", NOT_ALL_LOADED)
+    assert held.startswith("ERROR day2: not loaded (held): day2 is held: it has no assignment left")
+    assert unreadable == f"ERROR day3: {empty.format('day3')}"
+    for _ in range(2):
+        assert told() == []
+    # Another one.
+    pipeline.write("day5", {"roles.json": ""})
+    assert told() == [NOT_ALL_LOADED, f"ERROR day5: {empty.format('day5')}"]
+    assert told() == []
+    # One that landed again, and is as bad as before.
+    pipeline.write("day3", {"roles.json": ""})
+    os.utime(pipeline.landing / "day3/roles.json", (1, 1))
+    assert told() == [NOT_ALL_LOADED, f"ERROR day3: {empty.format('day3')}"]
+    assert told() == []
+    # One that went well in between.
+    land(pipeline, "day5", [*range(20)])
+    assert told() == []
+    pipeline.write("day5", {"roles.json": ""})
+    assert told() == [NOT_ALL_LOADED, f"ERROR day5: {empty.format('day5')}"]
+
+
+def test_a_load_tells_of_a_day_that_could_not_be_read(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = steps.seal
+
+    def seal_all_but_day2(dump: Dump) -> str:
+        if dump.sync_day == "day2":
+            raise NotRead("day2: the store gave an error")
+        return seal(dump)
+
+    monkeypatch.setattr(steps, "seal", seal_all_but_day2)
+    for day in ("day1", "day2", "day3"):
+        land(pipeline, day, [1, 2])
+    load(pipeline, on_refused="skip")
+    ticks.tick()
+    assert hook.texts[0].splitlines()[:2] == [
+        NOT_ALL_LOADED,
+        "ERROR day2: not loaded (not read): day2: the store gave an error. Nothing was changed in"
+        " any table. The dump may be whole: once the place where it landed can be reached and read,"
+        " materialise the day again.",
+    ]
+
+
+def test_however_many_days_a_load_refuses_the_notice_ends_with_its_run(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    for number in range(1, 41):
+        # Each with a sentence of its own.
+        pipeline.write(f"day{number}", {f"<{number}>.json": ""})
+    run_id = load(pipeline, on_refused="skip").run_id
+    ticks.tick()
+    [text] = hook.texts
+    assert len(text) <= 3000
+    first, second, third, *_, last = text.splitlines()
+    assert (first, second) == ("40 days need a look.", NOT_ALL_LOADED)
+    assert third.startswith("ERROR day1: not loaded (unreadable): day1/&lt;1&gt;.json: the file is")
+    assert last == f"Run {run_id}"
 
 
 def test_a_day_whose_runs_are_all_killed_is_told_once_they_are_not_started_again(
@@ -376,7 +579,9 @@ def test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it() -> 
 
 def test_a_long_notice_is_cut_to_what_chat_services_take(hook: Webhook) -> None:
     post(hook.url, "x" * 10_000)
-    assert hook.texts == ["x" * 3000]
+    # Neither the last line nor an escape is cut.
+    post(hook.url, "x" * 2_980 + "&" * 10_000 + "\nRun 1234567890")
+    assert hook.texts == ["x" * 3000, "x" * 2_980 + "&amp;" + "\nRun 1234567890"]
 
 
 def test_many_runs_that_ended_since_the_last_tick_are_one_notice(

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from agent_roles_dagster.orchestration.notices.sentences import WARNING
 from agent_roles_dagster.orchestration.notices.webhook import MOST
+from agent_roles_dagster.sync_days import is_sync_day
 
 # A notice names this many days that have the same trouble.
 _NAMED = 40
@@ -39,7 +40,7 @@ def gathered(lines: Iterable[str]) -> str:
         exact = text.replace("<day>", days[0]) if len(days) == 1 else text
         more = f" and {len(days) - _NAMED:,} more" if len(days) > _NAMED else ""
         told.append(f"{severity} {', '.join(days[:_NAMED])}{more}: {exact}")
-    number = len({day for days in alike.values() for day in days})
+    number = len({day for days in alike.values() for day in days if is_sync_day(day)})
     told = [f"{number:,} days need a look.", *told] if number > 1 else told
     shown = list(told)
     while len(shown) > 2 and len("\n".join(shown)) > MOST - 500:

@@ -8,15 +8,20 @@ from typing import Any, Final, Literal, get_args
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from agent_roles_dagster.orchestration.assets import landed_dump
-from agent_roles_dagster.orchestration.automation import LOAD
+from agent_roles_dagster.orchestration.automation import LOAD, TAKE_BACK
 from agent_roles_dagster.orchestration.checks import finding
 from agent_roles_dagster.orchestration.checks.history import said
 from agent_roles_dagster.orchestration.notices.compose import gathered, overdue
-from agent_roles_dagster.orchestration.notices.sentences import DIED, READ, what_went_wrong
+from agent_roles_dagster.orchestration.notices.sentences import (
+    DIED,
+    ERROR,
+    NO_DAY,
+    READ,
+    what_went_wrong,
+)
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
@@ -102,30 +107,48 @@ def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
     return f"{gathered(lines)}\nBackfill {backfill}" if lines else None
 
 
-def _news_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
-    """What went wrong in the run, and not in the day's previous run on the same dump."""
+def _news_of(instance: dg.DagsterInstance, run: dg.RunRecord) -> list[str]:
+    """What went wrong in the run, and not in the previous run of the same day, or of the load."""
     lines = _lines_of(instance, run)
     if lines and (before := _run_before(instance, run)):
         known = _lines_of(instance, before)
+        if run.dagster_run.job_name == LOAD:
+            return _new_of_load(instance, lines, known, before)
         lines = [line for line in lines if line not in known]
     return lines
 
 
-def _lines_of(instance: dg.DagsterInstance, run: RunRecord) -> list[str]:
+def _new_of_load(
+    instance: dg.DagsterInstance, lines: list[str], known: list[str], before: dg.RunRecord
+) -> list[str]:
+    """The lines that the load before did not have, or whose day landed again since it ended."""
+    since = before.end_time or before.create_timestamp.timestamp()
+
+    def is_new(line: str) -> bool:
+        day = line.split(":")[0].partition(" ")[2]
+        return line not in known or _has_landed(instance, day, after=since)
+
+    new = [line for line in lines if is_new(line)]
+    # Its own line has the next step.
+    own = f"{ERROR} {LOAD}: "
+    return [line for line in lines if line in new or (new and line.startswith(own))]
+
+
+def _lines_of(instance: dg.DagsterInstance, run: dg.RunRecord) -> list[str]:
     entries = instance.all_logs(run.dagster_run.run_id, of_type=READ)
     events = [
         entry.dagster_event
         for entry in entries
         if entry.dagster_event and not _is_known(instance, run, entry.dagster_event)
     ]
-    lines = what_went_wrong(_day(run), events)
+    lines = what_went_wrong(_about(run), events)
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
         # Dagster starts it again. Its death is news only if that was the last time.
         lines = [line for line in lines if DIED not in line]
     return lines
 
 
-def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEvent) -> bool:
+def _is_known(instance: dg.DagsterInstance, run: dg.RunRecord, event: dg.DagsterEvent) -> bool:
     """Whether the event is a check's result that is no news.
 
     A result for another day is no news if it was the same before the run. A warning is no news if
@@ -136,7 +159,7 @@ def _is_known(instance: dg.DagsterInstance, run: RunRecord, event: dg.DagsterEve
         return False
     if now.severity == dg.AssetCheckSeverity.WARN and _lasts(instance, now):
         return True
-    if now.partition in (None, _day(run)):
+    if now.partition in (None, _about(run)):
         return False
     records = instance.event_log_storage.get_asset_check_execution_history(
         now.asset_check_key, _RUNS_AT_ONCE, partition_filter=PartitionKeyFilter(key=now.partition)
@@ -169,30 +192,34 @@ def _lasts(instance: dg.DagsterInstance, now: dg.AssetCheckEvaluation) -> bool:
     )
 
 
-def _run_before(instance: dg.DagsterInstance, run: RunRecord) -> RunRecord | None:
-    """The day's previous run, unless the day landed in between."""
+def _run_before(instance: dg.DagsterInstance, run: dg.RunRecord) -> dg.RunRecord | None:
+    """The previous load; or the day's previous run, unless the day landed in between."""
+    is_load = run.dagster_run.job_name == LOAD
     runs = instance.get_run_records(
         dg.RunsFilter(
-            tags={PARTITION_NAME_TAG: _day(run)},
+            job_name=LOAD if is_load else None,
+            tags={} if is_load else {PARTITION_NAME_TAG: _about(run)},
             statuses=_ENDED,
             created_before=run.create_timestamp,
         ),
         limit=1,
     )
-    if not runs:
-        return None
-    landed = instance.fetch_materializations(
-        dg.AssetRecordsFilter(
-            landed_dump.key,
-            asset_partitions=[_day(run)],
-            after_timestamp=runs[0].create_timestamp.timestamp(),
-            before_timestamp=run.create_timestamp.timestamp(),
-        ),
-        limit=1,
+    if not runs or is_load:
+        return runs[0] if runs else None
+    after, before = (each.create_timestamp.timestamp() for each in (runs[0], run))
+    return None if _has_landed(instance, _about(run), after=after, before=before) else runs[0]
+
+
+def _has_landed(
+    instance: dg.DagsterInstance, day: str, *, after: float, before: float | None = None
+) -> bool:
+    landed = dg.AssetRecordsFilter(
+        landed_dump.key, asset_partitions=[day], after_timestamp=after, before_timestamp=before
     )
-    return None if landed.records else runs[0]
+    return bool(instance.fetch_materializations(landed, limit=1).records)
 
 
-def _day(run: RunRecord) -> str:
-    is_of_many = run.dagster_run.job_name == LOAD
-    return run.dagster_run.tags.get(PARTITION_NAME_TAG, LOAD if is_of_many else "no day")
+def _about(run: dg.RunRecord) -> str:
+    """The run's day, or its job if that is not of one day."""
+    job = run.dagster_run.job_name
+    return run.dagster_run.tags.get(PARTITION_NAME_TAG, job if job in (LOAD, TAKE_BACK) else NO_DAY)

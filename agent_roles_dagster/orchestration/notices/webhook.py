@@ -33,8 +33,7 @@ def post(url: str, text: str, link: str | None = None) -> None:
     Raises:
         NotDelivered: the webhook can't be reached, or answers with an error.
     """
-    # No escape is cut in two.
-    shown = re.sub(r"&[^;]*\Z", "", in_chat(text)[:MOST])
+    shown = _cut(in_chat(text))
     body = json.dumps({"text": f"{shown}\n{link}" if link else shown}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
@@ -48,3 +47,10 @@ def post(url: str, text: str, link: str | None = None) -> None:
     raise NotDelivered(
         f"AGENT_ROLES_WEBHOOK_URL did not take a notice: {reason}. It is tried again."
     ) from None
+
+
+def _cut(text: str) -> str:
+    """The text at the length that chat services take. The last line, which names the run, stays."""
+    body, newline, last = text.rpartition("\n") if "\n" in text else (text, "", "")
+    # No escape is cut in two.
+    return re.sub(r"&[^;]*\Z", "", body[: MOST - len(newline + last)]) + newline + last
