@@ -5,12 +5,15 @@ The imports are inside the functions, so that --help answers at once.
 """
 
 import argparse
+import logging
 import sys
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
-DONE, FAILED, REFUSED = 0, 1, 2
+DONE, FAILED, REFUSED, CHECK_FAILED = 0, 1, 2, 3
 # 128 and the number of SIGINT, as shells have it.
 INTERRUPTED = 130
 
@@ -20,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="agent-roles",
         description="Keeps who holds which role right in PostgreSQL, from daily dumps.",
-        epilog="Exit codes: 0 done, 1 the run failed, 2 refused before it began, 130 interrupted."
-        " The settings are environment variables, AGENT_ROLES_....",
+        epilog="Exit codes: 0 done, also with warnings; 1 the run failed; 2 refused before it"
+        " began; 3 done, but a check failed with an error; 130 interrupted. The settings are"
+        " environment variables, AGENT_ROLES_....",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(given.command(given))
     except KeyboardInterrupt:
-        print("Interrupted before anything was changed.", file=sys.stderr)
+        print("Interrupted. Each table is as before or as after.", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -106,8 +110,8 @@ def _run(given: argparse.Namespace) -> int:
         return _refuse("--accept-removals and --approver are given together, and neither is empty")
     accept = {"day": given.day, "reason": reason, "approver": approver}
     return _on_instance(
-        lambda instance: _run_day(
-            instance, given.day, accept if reason else None, stage_only=given.stage_only
+        lambda instance, run_id: _run_day(
+            instance, run_id, given.day, accept if reason else None, stage_only=given.stage_only
         )
     )
 
@@ -115,22 +119,54 @@ def _run(given: argparse.Namespace) -> int:
 def _load(given: argparse.Namespace) -> int:
     if given.days and (given.from_ or given.to):
         return _refuse("--day names the days, so --from and --to can't be given, too")
-    return _on_instance(lambda instance: _load_days(instance, given))
+    return _on_instance(lambda instance, run_id: _load_days(instance, run_id, given))
 
 
-def _on_instance(execute: Callable[[Any], int]) -> int:
-    """Execute on the instance of DAGSTER_HOME, or on a temporary one if it is not set."""
+def _on_instance(execute: Callable[[Any, str], int]) -> int:
+    """Execute on the instance of DAGSTER_HOME, or on a temporary one if it is not set.
+
+    Args:
+        execute: gets the instance and the id that its run is to have.
+    """
     import click
     from dagster import DagsterError
+
+    run_id = str(uuid.uuid4())
+    with ExitStack() as opened:
+        try:
+            instance = _opened_instance(opened)
+        except (click.UsageError, DagsterError) as error:
+            return _refuse(_in_a_line(error))
+        except Exception as error:  # Its text may quote dagster.yaml, which has passwords.
+            return _refuse(
+                f"Dagster's own storage can't be opened ({type(error).__name__}). Nothing was"
+                " changed in any table. See whether dagster.yaml in DAGSTER_HOME is right, and"
+                " whether the database that it names can be reached"
+            )
+        try:
+            return execute(instance, run_id)
+        except (click.UsageError, DagsterError) as error:
+            if not instance.has_run(run_id):
+                return _refuse(_in_a_line(error))
+            sentence = _in_a_line(error).removesuffix(".")
+            print(f"ERROR {sentence}. Each table is as before or as after.", file=sys.stderr)
+            return FAILED
+
+
+def _opened_instance(opened: ExitStack) -> Any:
     from dagster._cli.utils import get_possibly_temporary_instance_for_cli
 
+    # Otherwise, each try to reach a database would be logged before the sentence about the last.
+    quiet = logging.NullHandler()
+    logging.getLogger().addHandler(quiet)
     try:
-        with get_possibly_temporary_instance_for_cli("agent-roles") as instance:
-            return execute(instance)
-    except click.UsageError as error:
-        return _refuse(error.message)
-    except DagsterError as error:
-        return _refuse(" ".join(str(error).split()))
+        return opened.enter_context(get_possibly_temporary_instance_for_cli("agent-roles"))
+    finally:
+        logging.getLogger().removeHandler(quiet)
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _refuse(sentence: str) -> int:
@@ -139,7 +175,7 @@ def _refuse(sentence: str) -> int:
 
 
 def _run_day(
-    instance: Any, sync_day: str, accept: dict[str, str] | None, *, stage_only: bool
+    instance: Any, run_id: str, sync_day: str, accept: dict[str, str] | None, *, stage_only: bool
 ) -> int:
     import dagster as dg
 
@@ -162,8 +198,9 @@ def _run_day(
         partition_key=sync_day,
         asset_selection=sorted(selection.resolve(defs.resolve_asset_graph())),
         raise_on_error=False,
+        run_id=run_id,
     )
-    failed = closing_line.failed_checks(instance, result.run_id)
+    failed = closing_line.failed_checks(instance, run_id)
     if not result.success:
         outcome = failures.outcome_of_run(result.all_events)
         if outcome == Held.outcome:
@@ -174,10 +211,10 @@ def _run_day(
     if stage_only:
         with connect(database_url(Settings.from_env())) as connection:
             print(closing_line.of_staged_day(connection, sync_day, failed))
-    return DONE
+    return CHECK_FAILED if closing_line.errors(failed) else DONE
 
 
-def _load_days(instance: Any, given: argparse.Namespace) -> int:
+def _load_days(instance: Any, run_id: str, given: argparse.Namespace) -> int:
     from agent_roles_dagster.definitions import defs
     from agent_roles_dagster.orchestration import closing_line, failures, terminal
     from agent_roles_dagster.orchestration.automation import LOAD
@@ -195,9 +232,11 @@ def _load_days(instance: Any, given: argparse.Namespace) -> int:
     config["loggers"] = {"terminal": {"config": {"events": False}}}
     job = defs.resolve_job_def(LOAD)
     with terminal.with_bar():
-        result = job.execute_in_process(config, instance, raise_on_error=False)
+        result = job.execute_in_process(config, instance, raise_on_error=False, run_id=run_id)
     if result.success:
-        return DONE
+        if errors := closing_line.errors(closing_line.failed_checks(instance, run_id)):
+            print(closing_line.of_load(errors), file=sys.stderr)
+        return CHECK_FAILED if errors else DONE
     if failures.never_began(result.all_events):
         return REFUSED
     outcome = failures.outcome_of_run(result.all_events)

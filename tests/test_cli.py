@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from agent_roles_dagster import cli
-from agent_roles_dagster.orchestration import retries
+from agent_roles_dagster.orchestration import closing_line, retries
 from agent_roles_dagster.orchestration.assets import raw_roles
 from agent_roles_dagster.orchestration.many_days import day_by_day, progress
 from tests import CHECKOUT
@@ -130,7 +130,14 @@ def test_a_day_without_warnings_says_so_and_an_error_is_counted_as_one(pipeline:
         " (warning). What it expects: No role lost agents on a day when records of that role were"
         " invalid: that may be damage in the dump, not removals. Found: roles: 1, removals: 1.",
     ]
-    assert (code, said.splitlines()[-1]) == (0, "day2: 1 assigned, 1 removed; 1 error, 1 warning")
+    assert (code, said.splitlines()[-1]) == (3, "day2: 1 assigned, 1 removed; 1 error, 1 warning")
+    # The day is staged and applied nevertheless.
+    assert pipeline.rows("SELECT status FROM agent_role_mapping ORDER BY agent_id") == [
+        ("assigned",),
+        ("removed",),
+    ]
+    code, said = run("day2", "--stage-only")
+    assert (code, said.splitlines()[-1]) == (3, "day2: 1 assigned, 1 removed; 1 error, 1 warning")
 
 
 HELD = """\
@@ -368,6 +375,16 @@ def test_in_a_terminal_a_bar_shows_each_day_below_the_lines(pipeline: Pipeline) 
     ] == "Loaded 3 of 3 days: day1, day2, day3."
 
 
+def test_a_load_whose_checks_find_errors_says_how_many(pipeline: Pipeline) -> None:
+    write(pipeline, "day1", [1, "?"])  # type: ignore[list-item]
+    write(pipeline, "day2", [*range(20), "?"])  # type: ignore[list-item]
+    code, said = load()
+    assert (code, said.splitlines()[-1]) == (3, "load: 1 error")
+    assert applied(pipeline) == ["day1", "day2"]
+    # It is told when it is loaded, not each night.
+    assert load() == (0, "Loaded 0 of 0 days. 2 more were staged as they landed.\n")
+
+
 @pytest.mark.usefixtures("quick")
 def test_load_stops_at_a_day_that_is_refused_or_skips_it(pipeline: Pipeline) -> None:
     write(pipeline, "day1", list(range(12)))
@@ -479,6 +496,51 @@ def test_a_wrong_setting_is_refused_in_a_sentence(env: dict[str, str], sentence:
     process = start(env, "run", "day1")
     assert process.communicate(timeout=120) == ("", f"ERROR {sentence}.\n")
     assert process.returncode == 2
+
+
+def test_a_storage_of_dagsters_that_is_away_is_one_sentence(home: Path) -> None:
+    url = "postgresql://somebody:top-secret@127.0.0.1:1/nowhere"
+    (home / CONFIG.name).write_text(f"storage: {{postgres: {{postgres_url: '{url}'}}}}\n")
+    for command in (["load"], ["run", "day1"]):
+        process = start({"DAGSTER_HOME": str(home)}, *command)
+        assert process.communicate(timeout=120) == (
+            "",
+            "ERROR Dagster's own storage can't be opened (DagsterPostgresException). Nothing was"
+            " changed in any table. See whether dagster.yaml in DAGSTER_HOME is right, and whether"
+            " the database that it names can be reached.\n",
+        )
+        assert process.returncode == 2
+
+
+def test_an_error_of_dagsters_after_the_run_began_is_a_failed_run(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: object) -> None:
+        raise dg.DagsterRunNotFoundError("the run is gone", invalid_run_id="x")
+
+    write(pipeline, "day1", [1])
+    monkeypatch.setattr(closing_line, "failed_checks", lose)
+    assert cli.main(["run", "day1", "--stage-only"]) == 1
+    said = capsys.readouterr().err
+    assert said == "ERROR the run is gone. Each table is as before or as after.\n"
+
+
+def test_ctrl_c_after_the_day_was_applied_does_not_say_that_nothing_was_changed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(pipeline, "day1", [1])
+    failed_checks = closing_line.failed_checks
+
+    def interrupt(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
+        if instance.get_runs()[0].is_finished:
+            signal.raise_signal(signal.SIGINT)
+        return failed_checks(instance, run_id)
+
+    monkeypatch.setattr(closing_line, "failed_checks", interrupt)
+    code, said = run("day1")
+    assert code == 130
+    assert said.endswith("\nInterrupted. Each table is as before or as after.\n")
+    assert applied(pipeline) == ["day1"]
 
 
 def test_a_day_is_asked_for_at_once(capsys: pytest.CaptureFixture[str]) -> None:

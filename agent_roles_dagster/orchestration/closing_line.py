@@ -18,6 +18,11 @@ def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetChe
     return [found for found in newest.values() if not found.passed]
 
 
+def errors(failed: Iterable[dg.AssetCheckEvaluation]) -> list[dg.AssetCheckEvaluation]:
+    """Those of the failed checks that are more than a warning."""
+    return [check for check in failed if check.severity != dg.AssetCheckSeverity.WARN]
+
+
 def of_staged_day(
     connection: Connection, sync_day: str, failed: Iterable[dg.AssetCheckEvaluation]
 ) -> str:
@@ -34,9 +39,14 @@ def of_failed_run(what: str, outcome: str, failed: Iterable[dg.AssetCheckEvaluat
     return f"{what}: {'; '.join(filter(None, (outcome, _counted(failed))))}"
 
 
+def of_load(failed: Iterable[dg.AssetCheckEvaluation]) -> str:
+    """The line of a load that went well, but for these checks: "load: 1 error"."""
+    return f"load: {_counted(failed)}"
+
+
 def _counted(failed: Iterable[dg.AssetCheckEvaluation]) -> str:
-    are_warnings = [check.severity == dg.AssetCheckSeverity.WARN for check in failed]
-    numbers = {"error": are_warnings.count(False), "warning": are_warnings.count(True)}
+    checks = list(failed)
+    numbers = {"error": len(errors(checks)), "warning": len(checks) - len(errors(checks))}
     return ", ".join(
         f"{number:,} {name}{'s' * (number != 1)}" for name, number in numbers.items() if number
     )
