@@ -17,6 +17,7 @@ from dagster._core.storage.tags import (
 )
 
 from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.orchestration.checks import MAY_BE_STAGED
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_partitions
 from agent_roles_dagster.sync_days import EXPECTED
 from tests import CHECKOUT
@@ -207,5 +208,28 @@ def test_days_of_a_refused_range_show_no_failed_check(pipeline: Pipeline) -> Non
         raise_on_error=False,
     )
     assert not result.success
+    for day in ("day1", "day2"):
+        assert statuses(pipeline, day).keys() == {"SUCCEEDED"}, day
+
+
+def test_checks_alone_over_a_range_of_days_are_refused_and_none_shows_as_failed(
+    pipeline: Pipeline,
+) -> None:
+    for day in ("day1", "day2"):
+        pipeline.write(day, {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
+        assert pipeline.run(day).success
+    of_steps = dg.AssetSelection.all_asset_checks() - dg.AssetSelection.checks(MAY_BE_STAGED.key)
+    checks = dg.define_asset_job("checks", of_steps)
+    job = dg.Definitions.merge(defs, dg.Definitions(jobs=[checks])).resolve_job_def("checks")
+    result = job.execute_in_process(
+        instance=pipeline.instance,
+        tags={ASSET_PARTITION_RANGE_START_TAG: "day1", ASSET_PARTITION_RANGE_END_TAG: "day2"},
+        raise_on_error=False,
+    )
+    failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert len(failed) == 3
+    for step in failed:
+        assert step.user_failure_data is not None, step.error
+        assert "the config from: day1, to: day2" in (step.user_failure_data.description or "")
     for day in ("day1", "day2"):
         assert statuses(pipeline, day).keys() == {"SUCCEEDED"}, day
