@@ -35,6 +35,7 @@ from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.sensors import backlog
 from agent_roles_dagster.orchestration.sensors import landed_days as sensor
 from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days
 from tests.conftest import Pipeline
@@ -307,7 +308,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
 def test_the_old_days_are_looked_into_in_turn(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensor, "_MANY", 90)
+    monkeypatch.setattr(backlog, "_MANY", 90)
     days = [f"day{number}" for number in range(1, 91)]
     for day in days:
         watch.land(day, [1])
@@ -407,6 +408,20 @@ def test_many_days_that_were_never_run_are_one_run_in_their_order_and_no_landing
     assert watch.launches() == {"day13": EVERYTHING, "day2": EVERYTHING}
 
 
+def test_while_many_days_wait_the_tick_says_what_for(first_start: Watch) -> None:
+    watch = first_start
+    for number in range(1, 13):
+        watch.land(f"day{number}", [1], whole=number > 1)
+    wait = "12 days wait for load_landed_days: "
+    assert watch.notices() == []
+    assert watch.said == f"{wait}the first of them is still landing; day1 still landing"
+    watch.land("day1", [1])
+    assert watch.notices() == []
+    assert watch.said == f"{wait}its run is requested at the next tick"
+    assert watch.notices() == []
+    assert len(watch.requests) == 1
+
+
 def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waiting(
     first_start: Watch,
 ) -> None:
@@ -459,7 +474,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     # It was killed, and could not say so.
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensor, "time", late)
+        patch.setattr(backlog, "time", late)
         assert watch.notices() == ["day1"]
         assert days_of(watch.requests[0]) == [f"day{number}" for number in range(2, 14)]
 
@@ -485,7 +500,7 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
         " within an hour; to have it sooner, run it"
     )
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
-    monkeypatch.setattr(sensor, "time", late)
+    monkeypatch.setattr(backlog, "time", late)
     assert watch.notices() == []
     [again] = watch.requests
     assert (days_of(again), again.run_key == request.run_key) == (days_of(request), False)
