@@ -271,20 +271,24 @@ def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch
     assert watch.notices() == []
 
 
+def fail_to_list(disk: pytest.MonkeyPatch, day: str) -> None:
+    listed = LocalFileSystem.ls
+
+    def fail(fs: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith(day):
+            raise OSError(errno.ESTALE, "private")
+        return listed(fs, path, *args, **options)
+
+    disk.setattr(LocalFileSystem, "ls", fail)
+
+
 def test_a_day_that_cannot_be_looked_into_is_named_and_keeps_no_other_waiting(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for day in ("day1", "day2", "day3"):
         watch.land(day, [1])
-    listed = LocalFileSystem.ls
-
-    def fail(fs: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
-        if path.endswith("day2"):
-            raise OSError(errno.ESTALE, "private")
-        return listed(fs, path, *args, **options)
-
     with monkeypatch.context() as disk:
-        disk.setattr(LocalFileSystem, "ls", fail)
+        fail_to_list(disk, "day2")
         assert watch.notices() == ["day1", "day3"]
         assert watch.said == "day1, day3 landed; day2 can't be looked into (OSError)"
     assert watch.notices() == ["day2"]
@@ -408,7 +412,9 @@ def test_many_days_that_were_never_run_are_one_run_in_their_order_and_no_landing
     assert watch.launches() == {"day13": EVERYTHING, "day2": EVERYTHING}
 
 
-def test_while_many_days_wait_the_tick_says_what_for(first_start: Watch) -> None:
+def test_while_many_days_wait_the_tick_says_what_for(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watch = first_start
     for number in range(1, 13):
         watch.land(f"day{number}", [1], whole=number > 1)
@@ -419,7 +425,14 @@ def test_while_many_days_wait_the_tick_says_what_for(first_start: Watch) -> None
     assert watch.notices() == []
     assert watch.said == f"{wait}its run is requested at the next tick"
     assert watch.notices() == []
-    assert len(watch.requests) == 1
+    [request] = watch.requests
+    # The failure of another job, long ago, is no reason for another run.
+    job = defs.resolve_job_def("load_day")
+    watch.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
+    late = SimpleNamespace(time=lambda: time.time() + 4000)
+    monkeypatch.setattr(backlog, "time", late)
+    assert watch.notices() == []
+    assert [again.run_key for again in watch.requests] == [request.run_key]
 
 
 def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waiting(
@@ -516,6 +529,19 @@ def test_many_days_that_are_still_being_copied_are_loaded_up_to_the_first_that_i
         watch.land(f"day{number}", [1, number], whole=number in (1, 2, 10, 11))
     assert watch.notices() == []
     assert days_of(watch.requests[0]) == ["day1", "day2"]
+
+
+def test_many_days_are_loaded_without_one_that_cannot_be_looked_into(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = first_start
+    an_event(watch)
+    days = [f"day{number}" for number in range(1, 13)]
+    for day in days:
+        watch.land(day, [1])
+    fail_to_list(monkeypatch, "day3")
+    assert watch.notices() == []
+    assert days_of(watch.requests[0]) == [day for day in days if day != "day3"]
 
 
 def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
