@@ -362,6 +362,13 @@ def first_start(
         yield Watch(str(pipeline.landing), instance)
 
 
+def land_twelve(watch: Watch) -> list[str]:
+    days = [f"day{number}" for number in range(1, 13)]
+    for number, day in enumerate(days, 1):
+        watch.land(day, [1, number])
+    return days
+
+
 def an_event(watch: Watch) -> None:
     """Without any, the sensor asks for nothing before its next look."""
     watch.instance.report_runless_asset_event(dg.AssetMaterialization("somebody_elses"))
@@ -439,8 +446,7 @@ def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waitin
     first_start: Watch,
 ) -> None:
     watch = first_start
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
+    land_twelve(watch)
     for day, content in (("day3", "["), ("day4", "")):
         watch.write(day, "roles.json", content)
         files = [{"name": "roles.json"}]
@@ -465,8 +471,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     first_start: Watch,
 ) -> None:
     watch = first_start
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
+    land_twelve(watch)
     an_event(watch)
     watch.launches()
     watch.notices()
@@ -496,8 +501,7 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
     first_start: Watch, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = first_start
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
+    land_twelve(watch)
     an_event(watch)
     watch.launches()
     watch.notices()
@@ -536,9 +540,7 @@ def test_many_days_are_loaded_without_one_that_cannot_be_looked_into(
 ) -> None:
     watch = first_start
     an_event(watch)
-    days = [f"day{number}" for number in range(1, 13)]
-    for day in days:
-        watch.land(day, [1])
+    days = land_twelve(watch)
     fail_to_list(monkeypatch, "day3")
     assert watch.notices() == []
     assert days_of(watch.requests[0]) == [day for day in days if day != "day3"]
@@ -549,8 +551,7 @@ def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
 ) -> None:
     watch = first_start
     an_event(watch)
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
+    land_twelve(watch)
     watch.notices()
     [request] = watch.requests
     opened = DumpFile.open
@@ -577,16 +578,14 @@ def test_where_automation_is_off_many_days_wait_for_somebody_to_load_them(
 ) -> None:
     watch = first_start
     an_event(watch)
-    days = [f"day{number}" for number in range(1, 13)]
-    for day in days:
-        watch.land(day, [1])
+    days = land_twelve(watch)
     if switch == "the setting":
         monkeypatch.setenv("AGENT_ROLES_AUTOMATION", "off")
     else:
         _switch(watch.instance, InstigatorStatus.STOPPED)
     assert watch.notices() == []
     assert watch.requests == []
-    assert watch.said == ("12 days wait for load_landed_days: run it, as automation is off")
+    assert watch.said == "12 days wait for load_landed_days: run it, as automation is off"
     assert watch.registered() == days
     assert watch.launches() == {}
     # Switched on: the days are loaded in their order, though they were registered before.
