@@ -150,7 +150,7 @@ def _environment(settings: Settings, spill: Path) -> Iterator[None]:
         "SAIL_RUNTIME__MEMORY_POOL__TYPE": "fair",
         "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(settings.engine_memory),
         "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": f'["{spill}"]',
-        # A run of many days may wait for another one between two of them; Sail gives it 15 minutes.
+        # Between two days, a run may wait for another run. Sail's own limit is 15 minutes.
         "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(7 * 86_400),
     }
     added = {name: value for name, value in own.items() if name not in os.environ}
