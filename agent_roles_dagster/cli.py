@@ -179,7 +179,7 @@ def _run_day(
 
 def _load_days(instance: Any, given: argparse.Namespace) -> int:
     from agent_roles_dagster.definitions import defs
-    from agent_roles_dagster.orchestration import closing_line, failures
+    from agent_roles_dagster.orchestration import closing_line, failures, terminal
     from agent_roles_dagster.orchestration.automation import LOAD
     from agent_roles_dagster.orchestration.many_days.config import run_config
 
@@ -193,7 +193,9 @@ def _load_days(instance: Any, given: argparse.Namespace) -> int:
     )
     # A year's days would fill the terminal with a line for each asset and each check.
     config["loggers"] = {"terminal": {"config": {"events": False}}}
-    result = defs.resolve_job_def(LOAD).execute_in_process(config, instance, raise_on_error=False)
+    job = defs.resolve_job_def(LOAD)
+    with terminal.with_bar():
+        result = job.execute_in_process(config, instance, raise_on_error=False)
     if result.success:
         return DONE
     if failures.never_began(result.all_events):

@@ -25,7 +25,7 @@ from agent_roles_dagster.orchestration.jobs import (  # noqa: E402
     load_landed_days,
     take_back_newest,
 )
-from agent_roles_dagster.orchestration.partitions import refuse_range_option  # noqa: E402
+from agent_roles_dagster.orchestration.partitions import refuse_wrong_options  # noqa: E402
 from agent_roles_dagster.orchestration.resources import AgentRolesResource  # noqa: E402
 from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days  # noqa: E402
 from agent_roles_dagster.orchestration.sensors.notices import notices  # noqa: E402
@@ -87,5 +87,5 @@ def _settings() -> Settings:
         raise click.UsageError(str(error)) from None
 
 
-refuse_range_option()
 defs = build_defs(_settings())
+refuse_wrong_options(defs)

@@ -67,6 +67,13 @@ class SameNumber(InvalidSyncDay):
     """A day with the same number is staged under another name."""
 
 
+class NoDay(DayRefused):
+    """A run was launched without a partition."""
+
+    outcome = "refused"
+    advice = "Nothing was changed in any table. Run it again with the sync day as its partition."
+
+
 class RangeOfDays(DayRefused):
     """A run was launched over a range of days, which Dagster would not take in their order."""
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -343,6 +344,28 @@ Each day that was loaded is whole. Once the others are corrected or accepted, ru
  loads what is left.
 load: unreadable
 """
+
+
+def test_in_a_terminal_a_bar_shows_each_day_below_the_lines(pipeline: Pipeline) -> None:
+    for day in ("day1", "day2", "day3"):
+        write(pipeline, day, [1, 2])
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        command = [sys.executable, "-m", "agent_roles_dagster.cli", "load"]
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # Linux has no other way to say that nobody writes any more.
+            while part := terminal.read(65536):
+                said += part
+    assert process.wait() == 0
+    drawn = [line for line in re.split(r"[\r\n]+", said.decode()) if line.strip()]
+    bars = [line for line in drawn if line.startswith("█")]
+    for number in (1, 2, 3):
+        assert any(f" day {number} of 3 (day{number}): 2 pairs, " in bar for bar in bars), drawn
+    assert [line for line in drawn if line not in bars][
+        -1
+    ] == "Loaded 3 of 3 days: day1, day2, day3."
 
 
 @pytest.mark.usefixtures("quick")

@@ -18,6 +18,7 @@ OUTCOMES = {
     "NotRead": "failed",
     "InvalidSyncDay": "refused",
     "SameNumber": "refused",
+    "NoDay": "refused",
     "RangeOfDays": "refused",
     "InvalidLoad": "refused",
     "Pruned": "pruned",

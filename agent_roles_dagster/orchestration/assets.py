@@ -4,6 +4,8 @@ https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
@@ -20,12 +22,31 @@ from agent_roles_dagster.orchestration.reports import Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
 from agent_roles_dagster.orchestration.retries import retried_if_lost
 from agent_roles_dagster.orchestration.steps import apply_and_report, read_day, stage_and_report
+from agent_roles_dagster.postgres.sql_files import sql_path
 
 GROUP = "agent_roles"
 OWNERS = ["team:access-reviews"]
 # Raise it when the same dump gives other rows. Dagster then shows older materialisations as
 # unsynced.
 CODE_VERSION = "1"
+
+
+_PACKAGE = Path(__file__).parents[1]
+_STEPS = _PACKAGE / "orchestration/steps.py"
+_TRANSFORM = _PACKAGE / "staging/transform.py"
+
+
+def _code(*files: Path) -> dict[str, Any]:
+    """Metadata with which the interface links an asset to its code, where it runs."""
+    return {
+        "dagster/code_references": dg.CodeReferencesMetadataValue(
+            code_references=[
+                dg.LocalFileCodeReference(file_path=str(file), line_number=1, label=file.name)
+                for file in files
+            ]
+        )
+    }
+
 
 # The sensor reports that a day landed, or landed again. The automation of raw_roles follows that.
 landed_dump = dg.AssetSpec(
@@ -48,10 +69,10 @@ landed_dump = dg.AssetSpec(
     kinds={"json", "file"},
     description="The day's dump as it landed: its files are found, verified and sealed by a"
     " digest. Nothing is copied.",
-    metadata=columns.RAW_ROLES,
+    metadata={**columns.RAW_ROLES, **_code(_STEPS, _PACKAGE / "landing/seal.py")},
 )
-@of_one_day
 @with_unreached(STAGED, ERRORS, MAPPING)
+@of_one_day
 @retried_if_lost
 def raw_roles(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource
@@ -77,7 +98,7 @@ def raw_roles(
             kinds={"pyspark", "postgres"},
             description="The pairs that the day assigns, and those that it removes compared with"
             " the previous day.",
-            metadata=columns.STG_AGENT_ROLES,
+            metadata={**columns.STG_AGENT_ROLES, **_code(_STEPS, _TRANSFORM)},
         ),
         dg.AssetSpec(
             "agent_role_pipeline_errors",
@@ -87,12 +108,12 @@ def raw_roles(
             owners=OWNERS,
             kinds={"pyspark", "postgres"},
             description="The invalid rows, each with every rule that it breaks.",
-            metadata=columns.AGENT_ROLE_PIPELINE_ERRORS,
+            metadata={**columns.AGENT_ROLE_PIPELINE_ERRORS, **_code(_STEPS, _TRANSFORM)},
         ),
     ],
 )
-@of_one_day
 @with_unreached(STAGED, ERRORS, MAPPING)
+@of_one_day
 @retried_if_lost
 def stage_agent_roles(
     context: dg.AssetExecutionContext,
@@ -123,10 +144,13 @@ def stage_agent_roles(
     owners=OWNERS,
     kinds={"postgres", "sql"},
     description="Who holds which role: the latest assignment of each pair over the staged days.",
-    metadata=columns.AGENT_ROLE_MAPPING,
+    metadata={
+        **columns.AGENT_ROLE_MAPPING,
+        **_code(_STEPS, sql_path("mapping/012_upsert_agent_roles")),
+    },
 )
-@of_one_day
 @with_unreached(MAPPING)
+@of_one_day
 @retried_if_lost
 def agent_role_mapping(
     context: dg.AssetExecutionContext, agent_roles: AgentRolesResource

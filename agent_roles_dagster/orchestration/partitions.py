@@ -17,9 +17,9 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from agent_roles_dagster.landing.days import require_landed
+from agent_roles_dagster.landing.days import landed_sentence, require_landed
 from agent_roles_dagster.orchestration.failures import failure
-from agent_roles_dagster.outcomes import InvalidSyncDay, NotRead, RangeOfDays
+from agent_roles_dagster.outcomes import InvalidSyncDay, NoDay, NotRead, RangeOfDays
 from agent_roles_dagster.settings import Settings
 
 
@@ -67,6 +67,8 @@ def of_one_day(compute: Any) -> Any:
 
     @wraps(compute)
     def step(context: Any, *args: Any, **resources: Any) -> Iterator[Any]:
+        if not (context.has_partition_key or context.has_partition_key_range):
+            raise failure(NoDay("The run is for no day"))
         tags = context.run.tags
         first = tags.get(ASSET_PARTITION_RANGE_START_TAG)
         last = tags.get(ASSET_PARTITION_RANGE_END_TAG)
@@ -77,16 +79,25 @@ def of_one_day(compute: Any) -> Any:
     return step
 
 
-def refuse_range_option() -> None:
-    """Refuse the range option of Dagster's command line in a sentence, instead of a traceback.
+def refuse_wrong_options(definitions: dg.Definitions) -> None:
+    """Refuse in a sentence what Dagster's `asset materialize` would answer with a traceback.
 
     Raises:
-        click.UsageError: the command that imports this has the option.
+        click.UsageError: the command that imports this has a range, no day, or an unknown asset.
     """
     command = click.get_current_context(silent=True)
-    asked: Any = command.params.get("partition_range") if command else None
-    if asked:
+    if command is None or command.info_name != "materialize":
+        return
+    if asked := command.params.get("partition_range"):
         raise click.UsageError(_range_sentence(*asked.partition("...")[::2]))
+    try:
+        if not command.params.get("partition"):
+            landed = landed_sentence(Settings.from_env().landing)
+            raise click.UsageError(f"--partition is missing: the sync day to run. {landed}")
+        selection = dg.AssetSelection.from_string(command.params.get("select") or "*")
+        selection.resolve(definitions.resolve_asset_graph())
+    except (dg.DagsterError, NotRead) as error:
+        raise click.UsageError(" ".join(str(error).split())) from None
 
 
 def _range_sentence(first: str | None, last: str | None) -> str:

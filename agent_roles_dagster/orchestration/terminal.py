@@ -4,9 +4,11 @@ https://docs.dagster.io/guides/log-debug/logging/custom-logging
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 import dagster as dg
 from dagster._core.execution.plan.objects import StepFailureData
@@ -14,6 +16,36 @@ from dagster._core.execution.plan.objects import StepFailureData
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.failures import is_interruption
 from agent_roles_dagster.orchestration.notices.sentences import sentence
+
+# The terminal of this process, while it has a bar.
+_own: TextIO | None = None
+
+
+@contextmanager
+def with_bar() -> Iterator[None]:
+    """Print to the terminal itself, if there is one.
+
+    While a step runs, Dagster has another process copy what is printed. It would mix up the lines
+    and the bar below them.
+    """
+    global _own
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        yield
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as _own:
+        try:
+            yield
+        finally:
+            _own = None
+
+
+def bar(total: int) -> Any:
+    """A bar below the printed lines; None outside `with_bar`."""
+    if not _own:
+        return None
+    from tqdm import tqdm  # Importing it takes time that most runs don't need to spend.
+
+    return tqdm(total=total, file=_own, bar_format="{bar:20} {desc}", leave=False, miniters=1)
 
 
 class _Lines(logging.Handler):
@@ -34,7 +66,12 @@ class _Lines(logging.Handler):
             # The run goes on if nobody reads its output any more.
             with suppress(BrokenPipeError):
                 is_bad = line.startswith(("WARNING ", "ERROR "))
-                print(line, file=sys.stderr if is_bad else sys.stdout, flush=True)
+                if _own:
+                    from tqdm import tqdm
+
+                    tqdm.write(line, file=_own)
+                else:
+                    print(line, file=sys.stderr if is_bad else sys.stdout, flush=True)
 
     def _lines_of(self, record: logging.LogRecord, event: dg.DagsterEvent | None) -> Iterator[str]:
         if event is None:

@@ -12,12 +12,17 @@ Connection = psycopg.Connection[dict[str, Any]]
 _PACKAGE = Path(__file__).parents[1]
 
 
-@cache
-def sql_file(name: str) -> str:
-    """The text of sql/<name>.sql: beside the package in a checkout, inside it once installed."""
+def sql_path(name: str) -> Path:
+    """Where sql/<name>.sql is: beside the package in a checkout, inside it once installed."""
     folders = (_PACKAGE.parent / "sql", _PACKAGE / "sql")
     folder = next(folder for folder in folders if (folder / "schema/010_schema.sql").is_file())
-    return (folder / f"{name}.sql").read_text(encoding="utf-8")
+    return folder / f"{name}.sql"
+
+
+@cache
+def sql_file(name: str) -> str:
+    """The text of sql/<name>.sql."""
+    return sql_path(name).read_text(encoding="utf-8")
 
 
 def run_file(connection: Connection, name: str, **parameters: str) -> list[int]:

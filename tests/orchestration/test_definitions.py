@@ -1,6 +1,7 @@
 """The definitions: what the web interface shows without any run, and a part that is replaced."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -21,6 +22,13 @@ def test_each_column_is_described_and_each_asset_has_a_code_version(name: str) -
     schema = NODES[name].metadata["dagster/column_schema"]
     assert all(column.description for column in schema.columns)
     assert NODES[name].code_version
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_each_asset_leads_to_its_code(name: str) -> None:
+    links = NODES[name].metadata["dagster/code_references"].code_references
+    assert len(links) == 2
+    assert all(Path(link.file_path).is_file() for link in links)
 
 
 def test_each_job_says_what_it_does() -> None:

@@ -21,6 +21,7 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
@@ -28,7 +29,7 @@ from agent_roles_dagster.orchestration import checks, reports, retries, stale_re
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.many_days.config import LoadConfig, run_config
 from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay
-from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_partitions
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
 from tests.processes import LOAD_COMMAND, killed_at_the_end, start_command
@@ -68,6 +69,14 @@ def why(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     failure = data.user_failure_data
     assert failure is not None, data
     return str(failure.metadata["outcome"].value), str(failure.description)
+
+
+def red_days(instance: dg.DagsterInstance, asset: str) -> set[str]:
+    """The partitions that the interface shows as failed."""
+    key = dg.AssetKey(asset)
+    known = get_and_update_asset_status_cache_value(instance, key, sync_day_partitions)
+    assert known is not None
+    return set(known.deserialize_failed_partition_subsets(sync_day_partitions).get_partition_keys())
 
 
 def land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
@@ -233,6 +242,13 @@ def test_refused_days_are_left_out_if_asked_for_and_the_run_fails_in_the_end(
         assert not newest.passed
         assert newest.description is not None
         assert newest.description.startswith(day)
+    # Red are the partitions that each day did not come to: only day4 could not even be sealed.
+    red = {asset: red_days(pipeline.instance, asset) for asset in ASSETS}
+    assert red.pop("raw_roles") == {"day4"}
+    assert set(map(frozenset, red.values())) == {frozenset({"day2", "day3", "day4"})}
+    for day in ("day2", "day3", "day4"):
+        pipeline.run(day)
+    assert red == {asset: red_days(pipeline.instance, asset) for asset in red}
     # What day5 took away is compared with day1, the last one that was staged.
     assert pipeline.rows("SELECT agent_id, status FROM agent_role_mapping WHERE agent_id = 0") == [
         (0, "removed")

@@ -106,8 +106,9 @@ def test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said(
     assert refused.value.__cause__ is None
     assert hook.asked == 1
     hook.answers = 200
-    assert ticks.tick() == "2 told."
-    assert [text[:10] for text in hook.texts] == ["ERROR day1", "ERROR day2"]
+    assert ticks.tick() == "1 told."
+    [text] = hook.texts
+    assert text.startswith("2 days need a look.\nERROR day1, day2: raw_roles failed (unreadable): ")
     assert ticks.tick() == "Nothing to tell"
     with pytest.raises(NotDelivered, match="can't be reached") as refused:
         post("http://127.0.0.1:1/top-secret", "text")
@@ -170,9 +171,9 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told_and_of_ours_the_sent
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", pipeline.database.replace("test_", "no_"))
     pipeline.run("day1", select="agent_role_mapping")
     ticks.tick()
-    other, away, invalid, refused = hook.texts
+    other, away, invalid, refused, _ = hook.texts[0].splitlines()
     failed = "ERROR day1: agent_role_mapping failed: "
-    assert other.splitlines()[0] == (
+    assert other == (
         f"{failed}UndefinedTable. The run's log says more. No table has half of the day."
         " Materialise the day again once the cause is gone."
     )
@@ -305,7 +306,7 @@ def test_a_day_that_is_refused_although_the_day_before_was_is_told(
         pipeline.write(day, {"roles.json": ""})
         pipeline.instance.add_dynamic_partitions(SYNC_DAY, [day])
         pipeline.run(day, select="raw_roles")
-    ticks.tick()
+        ticks.tick()
     assert [text[:10] for text in hook.texts] == ["ERROR day1", "ERROR day2"]
 
 
@@ -378,17 +379,37 @@ def test_a_long_notice_is_cut_to_what_chat_services_take(hook: Webhook) -> None:
     assert hook.texts == ["x" * 3000]
 
 
-def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
+def test_many_runs_that_ended_since_the_last_tick_are_one_notice(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AGENT_ROLES_UI_URL", "https://dagster.example.org")
+    monkeypatch.setattr(news, "_RUNS_AT_ONCE", 2)
     for day in ("day1", "day2", "day3"):
         pipeline.write(day, {"roles.json": ""})
         pipeline.run(day, select="raw_roles")
-    # A clock by which each notice takes twenty seconds.
-    clock = SimpleNamespace(time=time.time, monotonic=count(0, 20).__next__)
+    for _ in range(2):
+        assert ticks.tick() == "1 told."
+    first, second, third = (result.run_id for result in pipeline.results)
+    both, last = hook.texts
+    assert both.startswith("2 days need a look.\nERROR day1, day2: raw_roles failed (unreadable): ")
+    assert both.endswith(f"Runs {first}, {second}\nhttps://dagster.example.org/runs")
+    assert last.startswith("ERROR day3: raw_roles failed (unreadable): ")
+    assert last.endswith(f"Run {third}\nhttps://dagster.example.org/runs/{third}")
+    assert ticks.tick() == "Nothing to tell"
+
+
+def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.write("day1", {"roles.json": ""})
+    pipeline.run("day1", select="raw_roles")
+    pipeline.write("day2", {"roles.json": json.dumps(RECORDS)})
+    assert pipeline.run("day2").success
+    # A clock by which each notice takes forty seconds.
+    clock = SimpleNamespace(time=time.time, monotonic=count(0, 40).__next__)
     monkeypatch.setattr(sensor, "time", clock)
-    assert [ticks.tick(), ticks.tick()] == ["2 told.", "1 told."]
-    assert [text[6:10] for text in hook.texts] == ["day1", "day2", "day3"]
+    assert [ticks.tick(), ticks.tick()] == ["1 told.", "1 told."]
+    assert [text.split(": ")[0] for text in hook.texts] == ["ERROR day1", "ERROR day2"]
 
 
 def test_without_a_webhook_the_log_is_told(

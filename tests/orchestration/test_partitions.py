@@ -21,6 +21,7 @@ from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_part
 from agent_roles_dagster.sync_days import EXPECTED
 from tests import CHECKOUT
 from tests.conftest import Pipeline
+from tests.orchestration.test_reports import statuses
 
 RECORDS = [{"id": 10, "agents": [1, 2, 2, "x"]}, {"id": 11, "agents": []}]
 
@@ -68,7 +69,12 @@ def test_any_other_name_is_refused_and_not_registered(landing: Path, name: str) 
 
 
 def materialize(
-    sync_day: str, folder: Path, landing: Path, database: str, option: str = "--partition"
+    sync_day: str,
+    folder: Path,
+    landing: Path,
+    database: str,
+    option: str = "--partition",
+    select: str = "*",
 ) -> subprocess.CompletedProcess[str]:
     """Run the design's command in the folder, without a DAGSTER_HOME."""
     env = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
@@ -78,9 +84,9 @@ def materialize(
         "AGENT_ROLES_HOME": str(folder / "home"),
         "PYTHONPATH": str(CHECKOUT),
     }
-    command = f"asset materialize -m agent_roles_dagster.definitions --select * {option}"
+    command = ["asset", "materialize", "-m", "agent_roles_dagster.definitions", "--select", select]
     return subprocess.run(
-        [sys.executable, "-m", "dagster", *command.split(), sync_day],
+        [sys.executable, "-m", "dagster", *command, *([option, sync_day] if sync_day else [])],
         cwd=folder,
         env=env,
         capture_output=True,
@@ -106,6 +112,37 @@ def test_the_command_refuses_what_has_not_landed_before_anything_is_read(
     with psycopg.connect(database) as connection:
         tables = connection.execute("SELECT relname FROM pg_class WHERE relname LIKE 'agent_role%'")
         assert tables.fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("day", "select", "sentence"),
+    [
+        ("", "*", "--partition is missing: the sync day to run. Landed so far under {landing}:"),
+        ("day1", "raw_rols", "['raw_rols'] were selected, but no AssetsDefinition objects supply"),
+        ("day1", "raw_rols", 'did you mean one of the following? ["raw_roles"]'),
+        ("day1", "raw_roles)", "Invalid selection string: raw_roles)"),
+    ],
+)
+def test_the_command_answers_a_wrong_option_with_a_sentence(
+    tmp_path: Path, landing: Path, database: str, day: str, select: str, sentence: str
+) -> None:
+    ended = materialize(day, tmp_path, landing, database, select=select)
+    assert ended.returncode == 2
+    said = " ".join((ended.stdout + ended.stderr).replace("│", " ").split())
+    assert sentence.format(landing=landing) in said
+    assert "Traceback" not in said
+
+
+def test_a_job_that_is_run_without_a_day_says_so(pipeline: Pipeline) -> None:
+    result = defs.resolve_job_def("load_day").execute_in_process(
+        instance=pipeline.instance, raise_on_error=False
+    )
+    [step] = [event for event in result.all_events if event.is_step_failure]
+    assert step.step_failure_data.user_failure_data is not None
+    assert step.step_failure_data.user_failure_data.description == (
+        "The run is for no day. Nothing was changed in any table. Run it again with the sync day"
+        " as its partition."
+    )
 
 
 def test_the_command_runs_a_landed_day_and_says_what_it_came_to(
@@ -157,3 +194,18 @@ def test_a_run_over_a_range_fails_at_once_and_names_the_job_that_loads_it(
     assert failure is not None
     assert f"load_landed_days with the config from: {first}, to: {last}" in failure.description
     assert not result.get_asset_materialization_events()
+
+
+def test_days_of_a_refused_range_show_no_failed_check(pipeline: Pipeline) -> None:
+    for day in ("day1", "day2"):
+        pipeline.write(day, {"roles.json": json.dumps([{"id": 10, "agents": [1, 2]}])})
+    pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day1", "day2"])
+    assert pipeline.run("day1").success
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=pipeline.instance,
+        tags={ASSET_PARTITION_RANGE_START_TAG: "day1", ASSET_PARTITION_RANGE_END_TAG: "day2"},
+        raise_on_error=False,
+    )
+    assert not result.success
+    for day in ("day1", "day2"):
+        assert statuses(pipeline, day).keys() == {"SUCCEEDED"}, day

@@ -33,7 +33,8 @@ def check_stg_agent_roles(
     yield from _with_failures_logged(context, results)
     if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
         # Dagster fails the step now, and runs no later step.
-        yield from unreached(context.op_execution_context, agent_roles, [MAPPING])
+        run = context.op_execution_context
+        yield from unreached(run, agent_roles, context.partition_key, [MAPPING])
 
 
 @dg.multi_asset_check(name="check_agent_role_pipeline_errors", specs=checks.ON_ERRORS)

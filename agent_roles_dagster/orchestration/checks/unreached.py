@@ -37,12 +37,14 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
             op = getattr(context, "op_execution_context", context)
             try:
                 yield from compute(context, *args, **resources)
-            except dg.RetryRequested as asked:
-                if op.retry_number >= asked.max_retries:
-                    yield from unreached(op, resources["agent_roles"], assets)
-                raise
-            except Exception:
-                yield from unreached(op, resources["agent_roles"], assets)
+            except Exception as error:
+                is_tried_again = (
+                    isinstance(error, dg.RetryRequested) and op.retry_number < error.max_retries
+                )
+                has_days = op.has_partition_key or op.has_partition_key_range
+                # A run over a range of days, which is refused, has planned checks for each of them.
+                for day in op.partition_keys if has_days and not is_tried_again else ():
+                    yield from unreached(op, resources["agent_roles"], day, assets)
                 raise
 
         return step
@@ -51,13 +53,12 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
 
 
 def unreached(
-    context: Context, agent_roles: AgentRolesResource, assets: Collection[dg.AssetKey]
+    context: Context, agent_roles: AgentRolesResource, day: str, assets: Collection[dg.AssetKey]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Results for the assets' checks that this run planned and will not reach.
+    """Results for the day's checks of the assets that this run planned and will not reach.
 
     They come from the tables. If the tables can't be read, the newest results stand.
     """
-    day = context.partition_key
     of_type = {
         dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
         dg.DagsterEventType.ASSET_CHECK_EVALUATION,

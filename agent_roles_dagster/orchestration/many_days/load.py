@@ -70,6 +70,7 @@ def load_days(
                 yield from days.report(day, fingerprints.get(day))
     try:
         with ExitStack() as opened:
+            opened.callback(progress.close)
             opened.enter_context(connections_kept())
             opened.enter_context(event_log_kept_open(context.instance, context.run_id))
             engine = cache(lambda: opened.enter_context(started(pyspark, settings)))

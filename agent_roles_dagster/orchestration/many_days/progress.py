@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from agent_roles_dagster.orchestration import terminal
+
 # Seconds between two lines of the run's log.
 EVERY = 10.0
 _NAMED = 5
@@ -22,20 +24,27 @@ class Progress:
         self._unchanged = unchanged
         self._began = time.monotonic()
         self._logged = self._began - EVERY
+        self._bar = terminal.bar(len(days))
 
     def day_done(self, day: str, said: str) -> None:
-        """Log a line about the day that was just done, unless there was one a moment ago."""
+        """Show the day that was just done: in a terminal's bar, and now and then in the log."""
         now = time.monotonic()
         done = len(self.loaded) + len(self.refused)
         left = len(self._days) - done
-        if left and now - self._logged < EVERY:
-            return
-        self._logged = now
         each = (now - self._began) / done
         until = f", {_about(each * left)} left" if left else ""
-        self._log.info(
-            f"day {done:,} of {len(self._days):,} ({day}): {said}; {each:.1f} s a day{until}"
-        )
+        line = f"day {done:,} of {len(self._days):,} ({day}): {said}; {each:.1f} s a day{until}"
+        if self._bar:
+            self._bar.set_description_str(line, refresh=False)
+            self._bar.update(1)
+        if not left or now - self._logged >= EVERY:
+            self._logged = now
+            self._log.info(line)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.close()
 
     def summary(self) -> str:
         """What was loaded, what was not, and why."""

@@ -1,9 +1,9 @@
 """What happened since the sensor's last tick: runs that ended, and whether a day is overdue."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
@@ -20,7 +20,8 @@ from agent_roles_dagster.orchestration.notices.sentences import DIED, READ, what
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.sync_days import day_number, is_sync_day
 
-_ENDS: Final = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
+_End = Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS]
+_ENDS: Final[tuple[_End, ...]] = get_args(_End)
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
 _RUNS_AT_ONCE = 20
 
@@ -33,17 +34,7 @@ def news(
         if kind.value not in state:  # Nothing that happened before the first tick is news.
             newest = instance.fetch_run_status_changes(kind, limit=1).records
             yield None, None, {kind.value: newest[0].storage_id if newest else 0}
-        ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
-        for record in instance.fetch_run_status_changes(
-            ended, limit=_RUNS_AT_ONCE, ascending=True
-        ).records:
-            run = instance.get_run_record_by_id(record.run_id)
-            after: dict[str, Any] = {kind.value: record.storage_id}
-            backfill = run and run.dagster_run.tags.get(BACKFILL_ID_TAG)
-            if backfill:
-                after["backfills"] = sorted({*state.get("backfills", []), backfill})
-            text = _of_run(instance, run) if run and not backfill else None
-            yield text, f"runs/{record.run_id}", after
+        yield from _of_ended(instance, state, kind)
     for backfill in state.get("backfills", []):
         # One notice tells of all its days, once it has ended.
         if (known_to := instance.get_backfill(backfill)) is None or (
@@ -70,11 +61,36 @@ def news(
         yield text, "automation", {"overdue": True}
 
 
-def _of_run(instance: dg.DagsterInstance, run: RunRecord) -> str | None:
-    lines = _news_of(instance, run)
-    if run.dagster_run.job_name == LOAD:  # Many days may say much the same.
-        lines = [gathered(lines)] if lines else []
-    return "\n".join([*lines, f"Run {run.dagster_run.run_id}"]) if lines else None
+def _of_ended(
+    instance: dg.DagsterInstance, state: Mapping[str, Any], kind: _End
+) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
+    """One notice for the runs that ended since the last tick, however many days they are about."""
+    ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
+    records = instance.fetch_run_status_changes(ended, limit=_RUNS_AT_ONCE, ascending=True).records
+    runs, backfills, lines = [], {*state.get("backfills", [])}, []
+    for record in records:
+        run = instance.get_run_record_by_id(record.run_id)
+        if run and (backfill := run.dagster_run.tags.get(BACKFILL_ID_TAG)):
+            backfills.add(backfill)
+        elif run and (of_run := _news_of(instance, run)):
+            runs.append(run)
+            lines += of_run
+    if not records:
+        return
+    after = {kind.value: records[-1].storage_id, "backfills": sorted(backfills)}
+    if not runs:
+        yield None, None, after
+        return
+    # Many days may say much the same.
+    is_of_many = len(runs) > 1 or runs[0].dagster_run.job_name == LOAD
+    ids = [run.dagster_run.run_id for run in runs]
+    text = "\n".join(
+        [
+            *([gathered(lines)] if is_of_many else lines),
+            f"Run{'s' * (len(ids) > 1)} {', '.join(ids)}",
+        ]
+    )
+    yield text, f"runs/{ids[0]}" if len(ids) == 1 else "runs", after
 
 
 def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
