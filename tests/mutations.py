@@ -320,7 +320,7 @@ MUTATIONS = (
     Mutation(
         "a notice that was not taken is kept",
         _NOTICES,
-        "        if not told:\n            raise\n",
+        "        if not reported:\n            raise\n",
         "",
         _IN_NOTICES + "test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said",
     ),

@@ -56,7 +56,7 @@ def request_load(
     if not landed:
         return None, "the first of them is still landing", []
     if not instance.event_log_storage.get_maximum_record_id():
-        # Before the first event, the automation can't tell to which run an event belongs.
+        # Before the first event, the automation can't see to which run an event belongs.
         said = f"{len(landed):,} days landed"
         first = dg.AssetObservation(landed_dump.key, description=said)
         return None, "its run is requested at the next tick", [first]
