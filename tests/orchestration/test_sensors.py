@@ -374,6 +374,16 @@ def an_event(watch: Watch) -> None:
     watch.instance.report_runless_asset_event(dg.AssetMaterialization("somebody_elses"))
 
 
+def requested(watch: Watch) -> dg.RunRequest:
+    """The run that is requested for twelve days."""
+    land_twelve(watch)
+    an_event(watch)
+    watch.launches()
+    watch.notices()
+    [request] = watch.requests
+    return request
+
+
 def run_request(watch: Watch, request: dg.RunRequest, **more: Any) -> dg.ExecuteInProcessResult:
     return defs.resolve_job_def("load_landed_days").execute_in_process(
         instance=watch.instance, run_config=request.run_config, raise_on_error=False, **more
@@ -471,11 +481,7 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     first_start: Watch,
 ) -> None:
     watch = first_start
-    land_twelve(watch)
-    an_event(watch)
-    watch.launches()
-    watch.notices()
-    [request] = watch.requests
+    request = requested(watch)
     job = defs.resolve_job_def("load_landed_days")
     run = watch.instance.create_run_for_job(job, run_config=request.run_config, tags=job.tags)
     # As it is queued, or imports its packages.
@@ -501,11 +507,7 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
     first_start: Watch, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = first_start
-    land_twelve(watch)
-    an_event(watch)
-    watch.launches()
-    watch.notices()
-    [request] = watch.requests
+    request = requested(watch)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     monkeypatch.setattr(retries, "SECONDS", 0.05)
     assert not run_request(watch, request, tags={RUN_KEY_TAG: request.run_key}).success
@@ -550,10 +552,7 @@ def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
     first_start: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = first_start
-    an_event(watch)
-    land_twelve(watch)
-    watch.notices()
-    [request] = watch.requests
+    request = requested(watch)
     opened = DumpFile.open
 
     def fail(file: DumpFile) -> Any:
