@@ -74,10 +74,12 @@ def refresh(
             if each.asset == MAPPING and not whole:
                 whole = checks.of_mapping(connection)
             events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
-        refused_in = _refused_in(context, each) if events else None
+        failed_run = _failed_run(context, each) if events else None
         yield from log_new_failures(context, events)
-        if refused_in:
-            show_as_failed(context.instance, refused_in, each.day, [each.asset])
+        # A report of a day that is still refused has Dagster show it as materialised.
+        newest = newest_result(context, MAY_BE_STAGED.key, each.day) if failed_run else None
+        if failed_run and newest and not newest.passed:
+            show_as_failed(context.instance, failed_run, each.day, [each.asset])
     if MAPPING not in assets:
         return
     for other in [day, *beside]:
@@ -89,11 +91,8 @@ def refresh(
     yield from left_planned(context, connection, day)
 
 
-def _refused_in(context: Context, todo: "_Todo") -> str | None:
-    """The failed run for which Dagster shows the day as failed, if the day is refused."""
-    newest = newest_result(context, MAY_BE_STAGED.key, todo.day)
-    if newest is None or newest.passed:
-        return None
+def _failed_run(context: Context, todo: "_Todo") -> str | None:
+    """The run for which Dagster shows the day's asset as failed."""
     storage = context.instance.event_log_storage
     failed = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
         todo.asset
