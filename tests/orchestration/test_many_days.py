@@ -208,11 +208,13 @@ def test_a_held_day_ends_the_run_there_and_the_same_command_goes_on(pipeline: Pi
     assert pipeline.rows("SELECT sync_day FROM agent_role_sync_days WHERE held_at IS NOT NULL") == [
         ("day2",)
     ]
-    accepted = load(pipeline, accept_removals={"day2": "the tenant was closed"})
+    accepted = load(
+        pipeline, accept_removals={"day2": "the tenant was closed"}, approver="TICKET-7"
+    )
     assert loaded(accepted) == ["day2", "day3"]
     assert pipeline.rows(
-        "SELECT accepted_reason FROM agent_role_sync_days WHERE sync_day = 'day2'"
-    ) == [("the tenant was closed",)]
+        "SELECT accepted_reason, accepted_by FROM agent_role_sync_days ORDER BY day_no"
+    ) == [(None, None), ("the tenant was closed", "TICKET-7"), (None, None)]
 
 
 def test_refused_days_are_left_out_if_asked_for_and_the_run_fails_in_the_end(

@@ -110,14 +110,15 @@ class DayByDay:
 
     def _load(self, day: str, engine: Start, reported: "_Reported") -> Iterator[Event]:
         of_day = self._of(day)
+        reason = self._config.accept_removals.get(day, "").strip() or None
         yield from _as_events(day, raw_roles.key, read_day(of_day, self._agent_roles))
         staged = stage_and_report(
             of_day,
             self._agent_roles,
             engine,
             sealed=reported.metadata[raw_roles.key]["digest"].value,
-            reason=self._config.accept_removals.get(day, "").strip() or None,
-            approver=None,
+            reason=reason,
+            approver=(self._config.approver or "").strip() or None if reason else None,
             is_applied_next=True,
             others=False,
         )
