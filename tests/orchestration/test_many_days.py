@@ -334,7 +334,8 @@ def test_each_field_of_the_config_explains_itself_and_may_be_left_out() -> None:
     of_job = defs.resolve_job_def(LOAD).run_config_schema.run_config_schema_type
     fields = of_job.fields["ops"].config_type
     fields = fields.fields["load_days"].config_type.fields["config"].config_type.fields
-    assert set(fields) == {"from", "to", "days", "again", "on_refused", "accept_removals"}
+    chosen = {"from", "to", "days", "again", "on_refused", "accept_removals", "approver"}
+    assert set(fields) == chosen
     for name, field in fields.items():
         assert not field.is_required, name
         assert len(field.description.split()) > 5, name
