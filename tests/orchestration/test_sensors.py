@@ -477,8 +477,9 @@ def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waitin
     assert watch.launches() == {"day3": EVERYTHING}
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
-    first_start: Watch,
+    first_start: Watch, is_cancelled: bool
 ) -> None:
     watch = first_start
     request = requested(watch)
@@ -495,7 +496,10 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     watch.instance.report_runless_asset_event(read)
     assert watch.notices() == []
     assert watch.launches() == {}
-    # It was killed, and could not say so.
+    # It was killed, and could not say so. Nor could it end as somebody asked it to.
+    if is_cancelled:
+        canceling = _event(run, dg.DagsterEventType.RUN_CANCELING)
+        watch.instance.report_dagster_event(canceling, run.run_id)
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backlog, "time", late)

@@ -85,13 +85,22 @@ def _run_key(instance: dg.DagsterInstance, landed: Mapping[str, str]) -> str:
 
 
 def _is_loading(instance: dg.DagsterInstance) -> bool:
-    """Whether a run that loads many days has started or is queued."""
+    """Whether a run that loads many days is queued, or has begun and is not over."""
     unfinished = dg.RunsFilter(job_name=LOAD, statuses=NOT_FINISHED_STATUSES)
     return any(
-        run.status != dg.DagsterRunStatus.STARTED
-        # A killed command could not report its end, so Dagster would count it as running for ever.
-        or time.time()
-        - instance.get_records_for_run(run.run_id, limit=1, ascending=False).records[0].timestamp
-        < _SILENT
+        run.status == dg.DagsterRunStatus.QUEUED or _is_alive(instance, run.run_id)
         for run in instance.get_runs(unfinished)
     )
+
+
+def _is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run said something of late.
+
+    A killed command could not report its end, so Dagster would count it as unfinished for ever.
+    """
+    newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    created = instance.get_run_record_by_id(run_id)
+    spoke = (
+        newest[0].timestamp if newest else created.create_timestamp.timestamp() if created else 0
+    )
+    return time.time() - spoke < _SILENT
