@@ -338,8 +338,7 @@ Each day that was loaded is whole. Once the others are corrected or accepted, ru
 load: unreadable
 """
 SKIPPED = """\
-WARNING day2/roles.json: the file is empty. Nothing was changed in any table. Land the whole dump\
- again and materialise the day.
+WARNING day2 is left out (unreadable); the last lines say why
 day 1 of 2 (day2): not loaded; ...
 day 2 of 2 (day3): 0 pairs, 12 changes; ...
 ERROR Loaded 1 of 2 days: day3. 1 more was staged as landed.

@@ -134,7 +134,7 @@ class DayByDay:
         """Note why the day was refused, and show it as its own run would have left it."""
         self._progress.refused[day] = outcome, text
         if self._config.on_refused is OnRefused.skip:
-            self._context.log.warning(text)
+            self._context.log.warning(f"{day} is left out ({outcome}); the last lines say why")
         # The run fails in the end.
         assets = {raw_roles.key, *reports.METADATA} - reported.metadata.keys()
         show_as_failed(self._context.instance, self._context.run_id, day, sorted(assets))
