@@ -25,7 +25,7 @@ def plain(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """The same for Markdown, as code without mark-up, HTML or links. Mere words stay words."""
+    """The same for Markdown: as code, without mark-up, HTML or links. Plain words stay plain."""
     if _WORDS.fullmatch(text):
         return text
     code = plain(text).replace("`", r"\x60").replace("|", r"\x7c")

@@ -6,7 +6,7 @@ A new way is a new class here. Retries, reports, notices and the closing line fo
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-# The outcome of a run that ends with an error and has no better word for it.
+# The outcome of a run that failed in any other way.
 FAILED = "failed"
 
 

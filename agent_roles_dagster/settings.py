@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,16 +10,12 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from agent_roles_dagster.machine import memory
+
 _SAMPLE = Path(__file__).parent / "sample" / "admin_roles"
 _SAIL = "sail"
 _LOCAL = re.compile(r"local(\[.*\])?")
 _CLUSTERS = ("spark://", "k8s://", "yarn")
-# Where Linux says how much memory a container may use: control groups of version 2 and version 1.
-_CONTAINER_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-_CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 _OURS = "AGENT_ROLES_"
 _SPARK_CONF = "AGENT_ROLES_SPARK_CONF_"
 # Any name with one of these prefixes is allowed. The second is for the tests.
@@ -193,28 +188,9 @@ class Settings:
         return not (self.is_sail or self._is_local)
 
     @property
-    def cores(self) -> int:
-        """Cores that this process may use, at least one."""
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        if _CONTAINER_CORES.is_file():
-            quota, period = _CONTAINER_CORES.read_text().split()
-            if quota.isdigit():
-                cores = min(cores, -(-int(quota) // int(period)))
-        return max(cores, 1)
-
-    @property
     def engine_memory(self) -> int:
         """Bytes that Sail's pool may take."""
         return int(memory() * self.memory_share)
-
-
-def memory() -> int:
-    """Bytes of the container's memory, or the machine's."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for file in _CONTAINER_LIMITS:
-        if file.is_file() and (limit := file.read_text().strip()).isdigit():
-            total = min(total, int(limit))
-    return total
 
 
 def _require_known(env: Mapping[str, str]) -> None:

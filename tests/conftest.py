@@ -15,10 +15,12 @@ import dagster as dg
 import fsspec
 import psycopg
 import pytest
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.orchestration.partitions import sync_day_partitions
 from agent_roles_dagster.postgres.embedded.server import running_server
 
 
@@ -123,6 +125,15 @@ class Pipeline:
         )
         self.results.append(result)
         return result
+
+    def failed_days(self, asset: str) -> set[str]:
+        """The partitions that the interface shows as failed."""
+        key = dg.AssetKey(asset)
+        known = get_and_update_asset_status_cache_value(self.instance, key, sync_day_partitions)
+        if known is None:  # It was never planned.
+            return set()
+        failed = known.deserialize_failed_partition_subsets(sync_day_partitions)
+        return set(failed.get_partition_keys())
 
     def outcome(self, result: dg.ExecuteInProcessResult) -> str:
         """How a run ended: "staged", or what its failure says."""

@@ -184,8 +184,8 @@ MUTATIONS = (
     Mutation(
         "the landing sensor goes on where it was",
         _SENSORS,
-        "cursor=last,",
-        "cursor=context.cursor,",
+        "reversed(found.looked_at) if day in in_turn",
+        "reversed(found.looked_at) if False",
         _IN_SENSORS + "test_the_old_days_are_looked_into_in_turn",
     ),
     Mutation(
@@ -198,8 +198,8 @@ MUTATIONS = (
     Mutation(
         "the landing sensor ends in time",
         _SENSORS,
-        "if time.monotonic() > until:\n            odd",
-        "if False:\n            odd",
+        "if time.monotonic() > until:",
+        "if False:",
         _IN_SENSORS + "test_a_look_that_takes_too_long_goes_on_at_the_next_tick",
     ),
     Mutation(
@@ -334,7 +334,7 @@ MUTATIONS = (
     Mutation(
         "a notice that was not taken is kept",
         _NOTICES,
-        "        if not told:\n            raise\n",
+        "        if not reported:\n            raise\n",
         "",
         _IN_NOTICES + "test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said",
     ),

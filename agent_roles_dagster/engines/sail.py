@@ -25,6 +25,7 @@ from pyspark.sql.connect.session import SparkSession as ConnectSession
 from agent_roles_dagster.engines.door import Intruder, only_connection
 from agent_roles_dagster.engines.errors import SailError
 from agent_roles_dagster.engines.tasks import let_tasks_run, stop_tasks
+from agent_roles_dagster.machine import cores
 from agent_roles_dagster.settings import Settings
 
 os.environ.setdefault("RUST_LOG", "error")  # Read when the library is loaded.
@@ -145,12 +146,12 @@ def _stop(server: SparkConnectServer) -> None:
 def _environment(settings: Settings, spill: Path) -> Iterator[None]:
     """Sail's settings. It reads them from environment variables when a server is made."""
     own = {
-        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(settings.cores),
+        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(cores()),
         "SAIL_EXECUTION__BATCH_SIZE": str(_BATCH_ROWS),
         "SAIL_RUNTIME__MEMORY_POOL__TYPE": "fair",
         "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(settings.engine_memory),
         "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": f'["{spill}"]',
-        # A run of many days may wait for another one between two of them; Sail gives it 15 minutes.
+        # Between two days, a run may wait for another run. Sail's own limit is 15 minutes.
         "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(7 * 86_400),
     }
     added = {name: value for name, value in own.items() if name not in os.environ}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dagster_pyspark import LazyPySparkResource
 from pyspark.sql import SparkSession
 
+from agent_roles_dagster.machine import cores
 from agent_roles_dagster.settings import Settings
 
 
@@ -84,7 +85,7 @@ def started(pyspark: LazyPySparkResource, settings: Settings) -> Iterator[Engine
         from agent_roles_dagster.engines.sail import sail_session
 
         with sail_session(config, settings) as session:
-            yield Engine(session, tasks=settings.cores)
+            yield Engine(session, tasks=cores())
     elif settings.is_jvm:
         from agent_roles_dagster.engines.apache_spark import apache_spark_session
 

@@ -46,7 +46,7 @@ def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
     decoder = _UTF8()
     try:
         for piece in pieces:
-            # Decoding ASCII would tell nothing, unless a character lies over two pieces.
+            # ASCII is valid, unless the piece before it ends within a character.
             if decoder.getstate()[0] or not piece.isascii():
                 decoder.decode(piece)
             if b"\0" in piece:

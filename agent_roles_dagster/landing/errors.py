@@ -1,4 +1,4 @@
-"""Errors of the disk or the store, told as ours."""
+"""Turns errors of the disk or the store into this package's own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

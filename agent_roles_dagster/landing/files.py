@@ -88,7 +88,7 @@ def _open_regular(root: str, path: str) -> BinaryIO:
 
 
 def _path_of(descriptor: int) -> str | None:
-    """The path of an open file; None if the operating system doesn't tell."""
+    """The path of an open file; None if the operating system doesn't say."""
     if sys.platform == "linux":
         return os.readlink(f"/proc/self/fd/{descriptor}")
     if sys.platform == "darwin":

@@ -121,7 +121,7 @@ def _file(landing: str, sync_day: str, entry: _Entry) -> DumpFile:
     if entry["type"] == "directory":
         raise Unreadable(f"{where}: {NOT_REGULAR}")
     file = DumpFile(name, entry["size"], landing, entry["name"])
-    if entry["type"] != "file":  # It may be a link to one. Opening it tells.
+    if entry["type"] != "file":  # It may be a link to a file. Opening it shows that.
         with storage_errors(where), errors_about(where):
             file.open().close()
     return file

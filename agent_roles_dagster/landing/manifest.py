@@ -10,7 +10,7 @@ from agent_roles_dagster.landing.files import NOT_REGULAR, DumpFile
 from agent_roles_dagster.outcomes import Unreadable
 
 MANIFEST = "_manifest.json"
-# It is held in memory as a whole. This is twice what lists as many files as a day may have.
+# Bytes at most, as it is held in memory as a whole. Half of this lists the most files of a day.
 LONGEST_MANIFEST = 64 << 20
 # Two forms of ISO 8601 that `datetime` does not know: the day of the year, and a leap second.
 _ORDINAL = re.compile(r"(\d{4})(-?)(\d{3})(?=[T ])", re.ASCII)

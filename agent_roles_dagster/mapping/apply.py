@@ -45,7 +45,7 @@ def apply_day(
 
     Args:
         keep_days: the snapshots of this many newest days stay in staging. 0 keeps all.
-        landed: the days that landed. Of those not staged yet, the neighbours' snapshots stay.
+        landed: the days that landed. The snapshots beside one that is not staged yet stay.
         say: takes a line for the user.
         say_every: seconds between lines about progress. None means the default.
 
@@ -60,7 +60,7 @@ def apply_day(
         wait = f"{sync_day}: waiting, since another run is changing the tables"
         connection.execute("BEGIN")  # which the file's own COMMIT ends
         lock_tables(connection, on_wait=lambda: say(wait))
-        # While this run has the lock, no other day becomes one of these.
+        # While this run has the lock, no day is added to these.
         rows = rows_of_file(connection, "mapping/days_to_apply", sync_day=sync_day)
         days = [row["sync_day"] for row in rows]
         if sync_day not in days:

@@ -32,8 +32,8 @@ ON_LANDING = (_AT_FIRST & _Condition.missing() & ~_Condition.any_deps_missing())
     _LANDED & ~_SEEN_AT_FIRST
 )
 
-# In one run with its upstream assets, if these are requested: failed blocking checks then stop the
-# run. Not after a person ran only the upstream assets, who may want to look at them first.
+# In one run with the upstream assets, if these are requested: a failed blocking check then stops
+# the run. A person who runs only the upstream assets may want to look at them first.
 WITH_UPSTREAM = _Condition.any_deps_match(_Condition.will_be_requested())
 
 

@@ -37,7 +37,7 @@ def outcome_of_run(events: Iterable[dg.DagsterEvent]) -> str:
 
 
 def never_began(events: Iterable[dg.DagsterEvent]) -> bool:
-    """Whether a run of many days ended before any day, since its config can't be meant."""
+    """Whether a run of many days ended before its first day, since its config was refused."""
     for event in events:
         data = event.event_specific_data
         if isinstance(data, StepFailureData) and outcome_of(data) == InvalidLoad.outcome:

@@ -38,8 +38,8 @@ def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterato
         except (DayRefused, psycopg.OperationalError) as error:
             if not _is_worth_a_retry(error):
                 raise
-            tried = getattr(context, "op_execution_context", context).retry_number + 1
-            if tried <= RETRIES:
+            if is_tried_again(context, error):
+                tried = getattr(context, "op_execution_context", context).retry_number + 1
                 why = " ".join(str(error).split()).rstrip(".")
                 context.log.warning(
                     f"{why}. Trying again in {SECONDS:g} seconds ({tried} of {RETRIES})."
@@ -49,7 +49,13 @@ def retried_if_lost(compute: Callable[_P, Iterator[_E]]) -> Callable[_P, Iterato
     return each
 
 
-def _is_worth_a_retry(error: Exception) -> bool:
+def is_tried_again(context: Any, error: BaseException) -> bool:
+    """Whether a retry of the step follows this error."""
+    tried = getattr(context, "op_execution_context", context).retry_number
+    return _is_worth_a_retry(error) and tried < RETRIES
+
+
+def _is_worth_a_retry(error: BaseException) -> bool:
     if isinstance(error, DayRefused):
         return error.is_retried
-    return not isinstance(error, Refused)
+    return isinstance(error, psycopg.OperationalError) and not isinstance(error, Refused)

@@ -21,6 +21,7 @@ from agent_roles_dagster.orchestration.checks.history import (
     newest_result,
 )
 from agent_roles_dagster.orchestration.checks.unreached import judged, left_planned
+from agent_roles_dagster.orchestration.failed_partitions import show_as_failed
 from agent_roles_dagster.orchestration.reports import Context, Event
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 from agent_roles_dagster.sync_days import day_number, is_sync_day
@@ -73,7 +74,12 @@ def refresh(
             if each.asset == MAPPING and not whole:
                 whole = checks.of_mapping(connection)
             events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
+        failed_run = _failed_run(context, each) if events else None
         yield from log_new_failures(context, events)
+        # A report of a day that is still refused has Dagster show it as materialised.
+        newest = newest_result(context, MAY_BE_STAGED.key, each.day) if failed_run else None
+        if failed_run and newest and not newest.passed:
+            show_as_failed(context.instance, failed_run, each.day, [each.asset])
     if MAPPING not in assets:
         return
     for other in [day, *beside]:
@@ -83,6 +89,15 @@ def refresh(
             events += differing(context, [reports.evaluation(other, each) for each in results])
         yield from log_new_failures(context, events)
     yield from left_planned(context, connection, day)
+
+
+def _failed_run(context: Context, todo: "_Todo") -> str | None:
+    """The run for which Dagster shows the day's asset as failed."""
+    storage = context.instance.event_log_storage
+    failed = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+        todo.asset
+    )
+    return failed[todo.day][0] if todo.day in failed else None
 
 
 class _Todo(NamedTuple):

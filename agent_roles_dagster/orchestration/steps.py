@@ -37,6 +37,7 @@ from agent_roles_dagster.outcomes import (
     Unreadable,
 )
 from agent_roles_dagster.postgres.connection import connect
+from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.stage import stage_day
 
 
@@ -47,8 +48,7 @@ def read_day(
     settings = agent_roles.settings()
     landing = settings.landing
     sync_day = context.partition_key
-    of_sample = " of the sample, as AGENT_ROLES_LANDING is not set" if settings.is_sample else ""
-    context.log.info(f"{sync_day}: reading {shown(landing)}/{sync_day}{of_sample}")
+    context.log.info(f"{sync_day}: reading {where(settings, sync_day)}")
     try:
         require_landed(landing, sync_day)
         dump = find_dump(landing, sync_day)
@@ -66,6 +66,13 @@ def read_day(
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(digest), metadata=what_was_sealed(landing, dump, digest)
     )
+
+
+def where(settings: Settings, sync_day: str | None = None) -> str:
+    """The landing folder, or the day's, as the log names it."""
+    folder = "/".join(filter(None, (shown(settings.landing), sync_day)))
+    of_sample = " of the sample, as AGENT_ROLES_LANDING is not set" if settings.is_sample else ""
+    return f"{folder}{of_sample}"
 
 
 def stage_and_report(

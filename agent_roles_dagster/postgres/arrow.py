@@ -127,7 +127,7 @@ _kept: list[tuple[str, AdbcDatabase, AdbcConnection]] | None = None
 def connections_kept() -> Iterator[None]:
     """Within it, a closed connection is kept open, and the next `ArrowConnection` takes it.
 
-    To open one takes a tenth of a second, and more with each staged day, as the driver reads the
+    Opening one takes a tenth of a second, and more with each staged day, as the driver reads the
     types of all columns.
     """
     global _kept

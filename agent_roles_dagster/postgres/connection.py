@@ -50,7 +50,7 @@ class NotReachable(psycopg.OperationalError):
 
 
 class Refused(NotReachable):
-    """The server answered: it does not have this database, or not for this user."""
+    """The server answered: it has no such database, or does not let this user in."""
 
 
 def database_url(settings: Settings) -> str:
@@ -104,7 +104,7 @@ def connect(url: str) -> Iterator[Connection]:
 
 def _prepare(connection: Connection) -> None:
     _require_utf8(connection)
-    # psycopg says both with each transaction, as a pooler may give it another session.
+    # psycopg sends both with each transaction, as a pooler may give it another session.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     connection.read_only = False
     connection.execute(SESSION.encode())
@@ -164,10 +164,10 @@ def _require_utf8(connection: Connection) -> None:
 
 
 def _require_place(found: dict[str, Any]) -> None:
-    """Refuse to make tables beside those that are there, and to work on somebody else's.
+    """Refuse to make the tables a second time, or to write to the runner's as another role.
 
-    Neither the next run nor the locks would find days in another schema. And the owner of a table
-    can have it run code as the role that writes there.
+    Neither the next run nor the locks would find days in another schema. The owner of a table can
+    make code run as the role that writes there.
 
     Args:
         found: the row of sql/session/place.sql.

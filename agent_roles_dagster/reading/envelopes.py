@@ -17,8 +17,8 @@ _LIST_ENVELOPES = ("roles", "agents", "data")
 _OBJECT_ENVELOPES = ("role", "agent")
 _IDS = {"id", "agent_id", "role_id"}
 _ENVELOPES = frozenset((*_LIST_ENVELOPES, *_OBJECT_ENVELOPES))
-# An API's error message may have an id, which is the request's. It also has one of these keys,
-# which a role without its holders does not have.
+# An API's error message may have an id, that of the request. It also has one of these keys. A role
+# that does not say who holds it has none.
 _ERROR_KEYS = {"code", "error", "errors", "message"}
 _BLANKS = rb"[" + BLANKS + rb"]*"
 _BEGIN = re.compile(_BLANKS + rb"(.?)", re.DOTALL)

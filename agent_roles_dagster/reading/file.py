@@ -73,8 +73,8 @@ def _read_lines(chunks: Iterator[bytes], records: Records) -> Iterator[None]:
         yield
     if records.count == records.broken_lines:
         raise Unreadable("no line of it is JSON")
-    # The last line has no line feed. If it breaks off, the file was cut short. If it is no JSON
-    # however it goes on, it is an invalid row.
+    # The last line has no line feed. If it breaks off, the file was cut short. If nothing
+    # that could follow makes it JSON, it is an invalid row.
     if line.strip(BLANKS) and breaks_off(line):
         raise Unreadable("cut short: the last line breaks off")
     if failure and records.count == 1:

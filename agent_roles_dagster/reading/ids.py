@@ -60,7 +60,7 @@ def parse_id(text: bytes | None) -> int | None:
 def parse_ids(side: Side, listed: bytes) -> "tuple[array[int], list[int]] | None":
     """The ids of a list in a usual form: bare ids, or objects whose status is absent or assigned.
 
-    Returns: the ids, and the places in the list of those texts that are not taken. None if the
+    Returns: the ids, and the places in the list of the texts that were not taken. None if the
         list has another form.
     """
     has_objects = first_nonblank(listed, 1) == b"{"

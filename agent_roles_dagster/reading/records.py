@@ -1,4 +1,4 @@
-"""From a record to raw rows: which agent holds which role, told by the record's keys.
+"""From a record to raw rows. The record's keys say which agent holds which role.
 
 Whether a row is valid is decided in `staging.validation`. A record that says nothing makes a row
 with the broken rule as its `problem`.

@@ -45,7 +45,7 @@ def unusual(limits: Guard, *, newly: int, previous: int, removals: int) -> list[
             f"it newly assigns {newly:,} pairs, where the previous day had {previous:,} assignments"
             f" (warned from {limits.min_grants:,} and more than {limits.max_granted_share:.0%} on)"
         )
-    # So few removals hold no day, so nothing else guards them.
+    # The guard holds no day for so few removals, so only this warns of them.
     if previous < limits.min_removals and removals * 2 > previous:
         found.append(
             f"{removals:,} of the previous day's {previous:,} assignments, more than half, are gone"

@@ -3,7 +3,7 @@
 Rows go straight from the tasks to PostgreSQL, as Arrow (COPY, by ADBC), not through the driver. A
 task loads in one transaction. Its last statement inserts the task's number into the table of
 claims. If another attempt of the task did that before, it rolls back. So each row is there once,
-also where Spark retries a task or runs it twice.
+even if Spark retries a task or runs it twice.
 """
 
 import json

@@ -64,11 +64,11 @@ def _write_record(
     reason: str | None,
     held: Held | None,
 ) -> None:
-    """Write what the day's record is to say into the load table of that name.
+    """Write the new values of the day's record into `agent_roles_load_day`.
 
     Args:
         reason: why the guard would hold the day.
-        held: why the day is held, as nobody accepted it.
+        held: why the day is held; None if it is not, or if a person accepted it.
     """
     following = neighbours.next["sync_day"] if neighbours.next else None
     is_accepted = reason is not None and held is None

@@ -25,9 +25,10 @@ from agent_roles_dagster.staging.load import load
 from agent_roles_dagster.staging.load_tables import Load, create_load_tables, drop_load_tables
 from agent_roles_dagster.staging.neighbours import Neighbours, find_neighbours
 from agent_roles_dagster.staging.publish import publish
+from agent_roles_dagster.staging.read_dump import read_roles_raw
 from agent_roles_dagster.staging.snapshots import read_snapshots
 from agent_roles_dagster.staging.staged_day import StagedDay
-from agent_roles_dagster.staging.transform import read_roles_raw, transform_agent_roles
+from agent_roles_dagster.staging.transform import transform_agent_roles
 from agent_roles_dagster.staging.verify import check_loaded
 from agent_roles_dagster.sync_days import day_number
 

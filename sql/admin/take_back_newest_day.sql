@@ -9,7 +9,7 @@ SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );
 
--- No run may be comparing a day with this one, or publish. In the order in which runs lock, too.
+-- Meanwhile, no run may compare a day with this one, or publish. Runs lock in the same order.
 LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
 
 LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;

@@ -1,4 +1,4 @@
--- Of the checked day and its neighbours: each that was not read later than the day before it.
+-- The checked day and the next one, if they were not read later than the day before them.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/observed_at.sql
 SELECT
     sync_day,

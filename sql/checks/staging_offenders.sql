@@ -1,5 +1,5 @@
--- A sample of the staged rows that break a rule: at most 20 for each rule, under the name that
--- checks/staging.sql counts it by. Asked only if a check found some.
+-- A sample of the staged rows that break a rule: at most 20 for each rule, under the name of
+-- the column in which checks/staging.sql counts them. Asked only if a check found some.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/staging_offenders.sql
 SELECT
     broken,

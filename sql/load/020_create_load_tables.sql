@@ -1,8 +1,8 @@
--- Load tables take what a run loads until it is published. Each run renames them to names of its
--- own. The files 020, 021 and 022 are the parts of a run. With psql they go together. As these
--- tables are empty then, that changes nothing: psql -1 -f 020_... -f 021_... -f 022_... They are
--- unlogged, as a crash of the server ends the run. Only the rows are logged: that table becomes a
--- partition.
+-- The load tables keep what a run loads until it is published. Each run gives them its own names.
+-- They are unlogged, as a crash of the server ends the run. Only agent_roles_load_rows is logged:
+-- it becomes a partition.
+-- The files 020, 021 and 022 are the parts of a run. With psql, run them together. The tables are
+-- empty then, so nothing changes: psql -1 -f 020_... -f 021_... -f 022_...
 
 -- The pairs to stage as assigned. Columns that are the same in all rows are not loaded: 022 adds
 -- them with a default, which takes no space and rewrites nothing.

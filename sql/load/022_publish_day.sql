@@ -43,7 +43,7 @@ WHERE
     AND staged.status = 'removed'
     AND delta.unstage AND delta.is_next;
 
--- The load table becomes a new day's partition. An earlier version gets the new rows.
+-- A new day gets the load table as its partition. A day that was staged before gets the new rows.
 DO $$
 DECLARE
     day agent_roles_load_day%ROWTYPE;
@@ -167,8 +167,8 @@ BEGIN
     WHERE known.change <> excluded.change;
 END $$;
 
--- The mapping must follow all changes of a new day. So it must for a day that was read at another
--- time, as all that began or ended on it has that time.
+-- The mapping must follow all changes of a new day. The same goes for a day that was read at
+-- another time, as each assignment that began or ended on it has that time.
 INSERT INTO agent_role_pending (day_no)
 SELECT day.day_no
 FROM agent_roles_load_day AS day

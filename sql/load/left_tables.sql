@@ -1,5 +1,5 @@
--- The load tables that are there. In the turn of a run that has not made its own yet, these are
--- what killed runs left.
+-- The load tables that are there. A run asks this when it has the lock and before it makes its own,
+-- so killed runs left these.
 SELECT relname AS name
 FROM pg_class
 WHERE

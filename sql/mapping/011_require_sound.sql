@@ -1,6 +1,6 @@
 -- How many rows of a staged day break a rule. Asked before the day is applied, as the checks may
--- not have run. It is one plain pass, so a pair that is there twice shows as a row more than
--- recorded.
+-- not have run. It is one plain pass: a pair that is there twice shows as one row more than is
+-- on record.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f mapping/011_require_sound.sql
 SELECT
     staged.null_agent_ids,

@@ -1,6 +1,5 @@
--- The indexes of the large tables that are being built: of which table, in which phase, and the
--- share of the phase that is done, in per cent. The role that builds an index sees this, and a
--- superuser.
+-- The indexes of the large tables that are being built: the table, the phase, and the share of the
+-- phase that is done, in per cent. Only the role that builds an index and a superuser see this.
 SELECT
     relid::REGCLASS::TEXT AS name,
     phase,

@@ -3,6 +3,8 @@
 SELECT
     day.sync_day,
     day.staged_at IS NOT NULL AS is_staged,
+    day.staged_at,
+    greatest(day.held_at, day.unreadable_at) AS refused_at,
     day.applied_at IS NOT NULL AS is_applied,
     day.pruned_at,
     day.observed_at,

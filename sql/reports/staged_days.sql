@@ -1,9 +1,10 @@
--- Each staged day: the digest of its dump, when the source was read, and whether nothing of it is
--- left to do: it is applied, and its rows are there or were pruned.
+-- Each staged day: the digest of its dump, when the source was read, the run that staged it, and
+-- whether nothing of it is left to do: it is applied, and its rows are there or were pruned.
 SELECT
     sync_day,
     digest,
     observed_at,
+    staged_by,
     applied_at IS NOT NULL
     AND (pruned_at IS NOT NULL OR agent_role_partition(sync_day) IS NOT NULL) AS is_whole
 FROM agent_role_sync_days

@@ -13,7 +13,7 @@ WITH staged AS (
         observed_at,
         lag(day_no) OVER following AS previous_no,
         lag(sync_day) OVER following AS previous_day,
-        -- Where the source was not read later than that of the day before, or before the next.
+        -- Set if the source was read no later than the day before, or no earlier than the day after.
         CASE
             WHEN observed_at <= lag(observed_at) OVER following
                 THEN row(lag(sync_day) OVER following, lag(observed_at) OVER following)::TEXT
@@ -81,7 +81,7 @@ shown AS (
             previous.fingerprint
         )::TEXT AS of_errors,
         row(staged.observed_at, staged.read_too_early, staged.read_too_late)::TEXT AS of_times,
-        -- What applying would change is shown of a day that waits for it.
+        -- The report of a day that is not applied yet shows what applying it would change.
         CASE
             WHEN day.staged_at IS NOT NULL AND day.applied_at IS NULL
                 THEN row(waiting.pending, waiting.days)::TEXT

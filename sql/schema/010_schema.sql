@@ -2,8 +2,8 @@
 -- where the days are. Safe to run again, from several processes at once, and on the tables of any
 -- earlier version, which it brings up to date. It waits for runs that stage or apply a day, and
 -- where the tables are of this version already, for no reader.
--- An administrator may run it where others could make functions and operators: hence pg_catalog
--- before each function, and operators only on the types that they are made for.
+-- An administrator may run it where others could make functions and operators. So pg_catalog stands
+-- before each function, and each operator gets only the types that it is made for.
 -- First take away the right to create objects here. What was made earlier is looked for below.
 BEGIN;
 
@@ -53,7 +53,8 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
--- Again, as it went with the transaction.
+-- The same lock again, as the first one ended with its transaction. A function for both would need
+-- the right to make temporary objects.
 DO $$
 DECLARE
     place TEXT := pg_catalog.current_schema();
@@ -88,7 +89,7 @@ BEGIN
     IF pg_catalog.octet_length(days) > 63 THEN
         RAISE EXCEPTION 'the schema''s name % is too long: 58 bytes at most. Nothing was changed', place;
     END IF;
-    -- What an earlier version let the runner make here could answer to a name of ours.
+    -- In an earlier version, the runner could make objects here. One could have a name of ours.
     SELECT
         pg_catalog.string_agg(
             pg_catalog.pg_describe_object(owned.classid, owned.objid, 0), ', '
@@ -128,7 +129,7 @@ BEGIN
             version;
         END IF;
     END IF;
-    -- Runs of the first one took turns by this lock, and know nothing of those of today.
+    -- Runs of the first version take turns by this lock, and do not know today's locks.
     IF
         coalesce(version, 1) = 1
         AND pg_catalog.to_regclass('agent_role_sync_days') IS NOT NULL
@@ -139,8 +140,8 @@ BEGIN
         RAISE EXCEPTION 'a run of the earlier version is staging a day. No table was changed. '
             'Let it end, end all services of that version, and run again';
     END IF;
-    -- In the order in which runs take them, so that neither has what the other one waits for. In
-    -- the first version, the second was a view.
+    -- In the order in which runs lock them, so that there is no deadlock. In the first version, the
+    -- second was a view.
     IF pg_catalog.to_regclass('agent_role_turn') IS NOT NULL THEN
         LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
     END IF;
@@ -173,11 +174,11 @@ BEGIN
     IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5) THEN
         RETURN;
     END IF;
-    -- The first one counted publications.
+    -- The first version counted publications.
     IF pg_catalog.to_regclass('agent_role_revision') IS NOT NULL THEN
         ALTER VIEW agent_role_pending RENAME TO agent_role_pending_before;
         CREATE TABLE agent_role_pending (agent_id BIGINT NOT NULL, role_id BIGINT NOT NULL);
-        -- With those that the view leaves out, as no assignment of theirs is left.
+        -- The view leaves out the pairs that have no assignment left. They are added.
         INSERT INTO agent_role_pending (agent_id, role_id)
         SELECT agent_id, role_id FROM agent_role_pending_before
         UNION
@@ -209,13 +210,13 @@ BEGIN
         END IF;
         ALTER TABLE agent_role_sync_days ADD COLUMN IF NOT EXISTS fingerprint NUMERIC;
     END IF;
-    -- It had pairs only.
+    -- agent_role_pending had pairs only.
     IF pg_catalog.to_regclass('agent_role_pending') IS NOT NULL THEN
         ALTER TABLE agent_role_pending ADD COLUMN IF NOT EXISTS day_no BIGINT;
         ALTER TABLE agent_role_pending ALTER COLUMN agent_id DROP NOT NULL;
         ALTER TABLE agent_role_pending ALTER COLUMN role_id DROP NOT NULL;
     END IF;
-    -- It was on the role alone.
+    -- The index was on the role alone.
     IF EXISTS (
         SELECT FROM pg_catalog.pg_index AS known
         WHERE
@@ -239,7 +240,7 @@ CREATE TABLE IF NOT EXISTS stg_agent_roles (
 ) PARTITION BY LIST (sync_day);
 
 COMMENT ON TABLE stg_agent_roles IS
-'The staged days: what each says is assigned, and what was removed since the staged day before. '
+'The staged days: the pairs that each assigns, and those removed since the staged day before. '
 'A partition for each day. Without constraints, so that the checks on it can fail.';
 
 CREATE TABLE IF NOT EXISTS agent_role_pipeline_errors (
@@ -321,7 +322,7 @@ COMMENT ON COLUMN agent_role_sync_days.fingerprint IS
 COMMENT ON COLUMN agent_role_sync_days.error_rows IS
 'Rows in agent_role_pipeline_errors: those of the last readable run, which may have been held.';
 COMMENT ON COLUMN agent_role_sync_days.error_raw_rows IS
-'Raw rows of the run that error_rows are of; raw_rows are those of the run that staged the day.';
+'Raw rows of the run that gave error_rows. The run that staged the day gave raw_rows.';
 COMMENT ON COLUMN agent_role_sync_days.accepted_by IS
 'Who approved what the day would otherwise be held for: accepted_what, in the run accepted_run.';
 COMMENT ON COLUMN agent_role_sync_days.unreadable_at IS
@@ -337,7 +338,7 @@ CREATE TABLE IF NOT EXISTS agent_role_changes (
     PRIMARY KEY (agent_id, role_id, day_no)
 );
 
--- With the agent, so that whichever index the planner takes for a pair leads to its few rows.
+-- With the agent, so that any index that the planner takes for a pair leads to its few rows.
 CREATE INDEX IF NOT EXISTS agent_role_changes_role ON agent_role_changes (role_id, agent_id);
 CREATE INDEX IF NOT EXISTS agent_role_changes_day ON agent_role_changes (day_no);
 
@@ -395,7 +396,7 @@ COMMENT ON TABLE agent_role_turn IS
 'Empty. A run locks this table before it stages a day, prunes snapshots or takes a day back, and '
 'until the end of its transaction, so that one does so at a time.';
 
--- Days and load tables of earlier versions were here. The latter are of runs that are over.
+-- Earlier versions kept days and load tables in this schema. No run needs these load tables now.
 DO $$
 DECLARE
     part REGCLASS;
@@ -453,10 +454,10 @@ RETURN pg_catalog.hashint8extended(
 );
 
 COMMENT ON FUNCTION agent_role_pair_hash IS
-'A hash of a pair, null where an id is. PostgreSQL folds the halves of a BIGINT into one another '
-'before it hashes them: hence the upper one apart.';
+'A hash of a pair, null where an id is. PostgreSQL folds the two halves of a BIGINT into one '
+'before it hashes them, so the upper half is hashed on its own, too.';
 
--- CREATE OR REPLACE VIEW takes such a lock, too.
+-- Readers wait for the lock that CREATE OR REPLACE VIEW takes, too.
 DO $$
 BEGIN
     IF
@@ -574,7 +575,7 @@ DECLARE
     are_many BOOLEAN;
 BEGIN
     PERFORM pg_catalog.set_config('enable_seqscan', 'off', TRUE);
-    -- A change has about 60 bytes, and twenty of them are read as fast as one page by an index.
+    -- A change has about 60 bytes. Twenty are read as fast as an index reads one page.
     SELECT
         1200::BIGINT * pg_catalog.count(*)
         > pg_catalog.pg_relation_size('agent_role_changes')
@@ -587,8 +588,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION agent_role_plan_pending IS
-'Has the rest of the transaction look few pending pairs up by the indexes, and read all changes '
-'only where the pairs are many. Whether they are many.';
+'Makes the rest of the transaction look up few pending pairs by the indexes, and read all changes '
+'only if the pairs are many. Returns whether they are many.';
 
 DO $$
 BEGIN
@@ -680,7 +681,7 @@ END $$;
 COMMENT ON FUNCTION agent_role_changes_between IS
 'Which pairs the later sync day assigns or has removed, compared with the earlier one.';
 
--- To add more rows than a table has is faster if its indexes are built at the end. These functions
+-- Adding more rows than a table has is faster if its indexes are built at the end. These functions
 -- do that for the runner, who has no right to. They take nothing from the caller but a number, and
 -- no transaction can end with an index missing. Readers of the table wait meanwhile, so a table
 -- that somebody is reading keeps its indexes.
@@ -712,7 +713,7 @@ BEGIN
     ALTER TABLE agent_role_changes DROP CONSTRAINT agent_role_changes_pkey;
     DROP INDEX IF EXISTS agent_role_changes_role;
     DROP INDEX IF EXISTS agent_role_changes_day;
-    -- The trigger on this one builds them.
+    -- The trigger on agent_role_turn builds them again.
     INSERT INTO agent_role_turn (nothing) VALUES (NULL);
     DELETE FROM agent_role_turn;
     RETURN TRUE;
@@ -764,7 +765,7 @@ DECLARE
 BEGIN
     LOCK TABLE agent_role_pending IN SHARE ROW EXCLUSIVE MODE;
     IF
-        -- By the index, also where much was deleted.
+        -- Fast by the index, even if most rows were deleted.
         (SELECT pg_catalog.min(agent_id) FROM agent_role_mapping) IS NOT NULL
         OR NOT agent_role_is_bulk(
             pg_catalog.pg_relation_size('agent_role_changes') / 60::BIGINT, 'agent_role_mapping'

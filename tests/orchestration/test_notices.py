@@ -131,10 +131,10 @@ def test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said(
     assert refused.value.__cause__ is None
     assert hook.asked == 1
     hook.answers = 200
-    assert ticks.tick() == "1 told."
+    assert ticks.tick() == "1 reported."
     [text] = hook.texts
     assert text.startswith("2 days need a look.\nERROR day1, day2: raw_roles failed (unreadable): ")
-    assert ticks.tick() == "Nothing to tell"
+    assert ticks.tick() == "Nothing to report"
     with pytest.raises(NotDelivered, match="can't be reached") as refused:
         post("http://127.0.0.1:1/top-secret", "text")
     assert "secret" not in str(refused.value)
@@ -544,10 +544,10 @@ def test_of_a_backfill_whose_days_fail_one_notice_tells_once_it_has_ended(
     pipeline.instance.add_backfill(progress)
     backfill(pipeline, days)
     for _ in range(3):
-        assert ticks.tick() == "Nothing to tell"
+        assert ticks.tick() == "Nothing to report"
     pipeline.instance.update_backfill(progress.with_status(BulkActionStatus.COMPLETED_FAILED))
-    assert ticks.tick() == "1 told."
-    assert ticks.tick() == "Nothing to tell"
+    assert ticks.tick() == "1 reported."
+    assert ticks.tick() == "Nothing to report"
     others = ", ".join(day for day in days if day != "day7")
     assert hook.texts == [
         "30 days need a look."
@@ -593,14 +593,14 @@ def test_many_runs_that_ended_since_the_last_tick_are_one_notice(
         pipeline.write(day, {"roles.json": ""})
         pipeline.run(day, select="raw_roles")
     for _ in range(2):
-        assert ticks.tick() == "1 told."
+        assert ticks.tick() == "1 reported."
     first, second, third = (result.run_id for result in pipeline.results)
     both, last = hook.texts
     assert both.startswith("2 days need a look.\nERROR day1, day2: raw_roles failed (unreadable): ")
     assert both.endswith(f"Runs {first}, {second}\nhttps://dagster.example.org/runs")
     assert last.startswith("ERROR day3: raw_roles failed (unreadable): ")
     assert last.endswith(f"Run {third}\nhttps://dagster.example.org/runs/{third}")
-    assert ticks.tick() == "Nothing to tell"
+    assert ticks.tick() == "Nothing to report"
 
 
 def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
@@ -613,7 +613,7 @@ def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
     # A clock by which each notice takes forty seconds.
     clock = SimpleNamespace(time=time.time, monotonic=count(0, 40).__next__)
     monkeypatch.setattr(sensor, "time", clock)
-    assert [ticks.tick(), ticks.tick()] == ["1 told.", "1 told."]
+    assert [ticks.tick(), ticks.tick()] == ["1 reported.", "1 reported."]
     assert [text.split(": ")[0] for text in hook.texts] == ["ERROR day1", "ERROR day2"]
 
 
@@ -677,7 +677,7 @@ def test_what_an_earlier_version_told_of_an_overdue_day_is_not_told_again(
     del state["days"]
     ticks.cursor = json.dumps(state | {"newest": "day2", "since": time.time(), "overdue": True})
     for _ in range(2):
-        assert ticks.tick() == "Nothing to tell"
+        assert ticks.tick() == "Nothing to report"
         time.sleep(0.01)
     pipeline.instance.add_dynamic_partitions(SYNC_DAY, ["day3"])
     for _ in range(2):
@@ -722,7 +722,7 @@ def test_a_partition_that_is_no_day_keeps_nothing_from_being_told(
     monkeypatch.setenv("AGENT_ROLES_FRESH_HOURS", "0.0000001")
     ticks.tick()
     time.sleep(0.01)
-    assert ticks.tick() == "1 told."
+    assert ticks.tick() == "1 reported."
     assert ["the newest is day1." in text for text in hook.texts] == [True]
 
 
@@ -735,7 +735,7 @@ def test_what_was_told_is_not_told_again_whatever_happens_next(
     monkeypatch.setattr(news, "overdue", fail)
     pipeline.write("day1", {"roles.json": ""})
     pipeline.run("day1", select="raw_roles")
-    assert ticks.tick() == "1 told. RuntimeError"
+    assert ticks.tick() == "1 reported. RuntimeError"
     with pytest.raises(RuntimeError):
         ticks.tick()
     assert len(hook.texts) == 1

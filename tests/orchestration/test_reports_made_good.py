@@ -237,12 +237,16 @@ def test_the_newest_day_is_taken_back_by_a_job_which_reports_the_days_concerned(
         assert statuses(two_days, day).keys() == {"SUCCEEDED"}
 
 
+def failure_text(result: dg.ExecuteInProcessResult) -> str:
+    [data] = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    return str(data.user_failure_data and data.user_failure_data.description)
+
+
 def test_another_day_than_the_newest_is_not_taken_back(two_days: Pipeline) -> None:
     before = tables(two_days.database)
     result = run_to_take_back(two_days, "day2")
     assert two_days.outcome(result) == "not taken back"
-    [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert failure.step_failure_data.user_failure_data.description == (
+    assert failure_text(result) == (
         "day2 is not the newest staged day, nothing was changed. That is day3; take back each day"
         " after day2 first."
     )
@@ -257,8 +261,7 @@ def test_a_day_that_is_not_staged_is_not_taken_back(
         request.getfixturevalue("two_days")
     result = run_to_take_back(pipeline, "day4")
     assert pipeline.outcome(result) == "not taken back"
-    [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert failure.step_failure_data.user_failure_data.description == (
+    assert failure_text(result) == (
         "day4 is not staged, so it was not taken back, nothing was changed. agent_role_sync_days"
         " has the staged days."
     )

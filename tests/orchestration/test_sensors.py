@@ -35,6 +35,7 @@ from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.sensors import backlog
 from agent_roles_dagster.orchestration.sensors import landed_days as sensor
 from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days
 from tests.conftest import Pipeline
@@ -270,20 +271,24 @@ def test_what_is_written_while_the_manifest_is_there_already_is_waited_for(watch
     assert watch.notices() == []
 
 
+def fail_to_list(disk: pytest.MonkeyPatch, day: str) -> None:
+    listed = LocalFileSystem.ls
+
+    def fail(fs: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith(day):
+            raise OSError(errno.ESTALE, "private")
+        return listed(fs, path, *args, **options)
+
+    disk.setattr(LocalFileSystem, "ls", fail)
+
+
 def test_a_day_that_cannot_be_looked_into_is_named_and_keeps_no_other_waiting(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for day in ("day1", "day2", "day3"):
         watch.land(day, [1])
-    listed = LocalFileSystem.ls
-
-    def fail(fs: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
-        if path.endswith("day2"):
-            raise OSError(errno.ESTALE, "private")
-        return listed(fs, path, *args, **options)
-
     with monkeypatch.context() as disk:
-        disk.setattr(LocalFileSystem, "ls", fail)
+        fail_to_list(disk, "day2")
         assert watch.notices() == ["day1", "day3"]
         assert watch.said == "day1, day3 landed; day2 can't be looked into (OSError)"
     assert watch.notices() == ["day2"]
@@ -307,7 +312,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
 def test_the_old_days_are_looked_into_in_turn(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensor, "_MANY", 90)
+    monkeypatch.setattr(backlog, "_MANY", 90)
     days = [f"day{number}" for number in range(1, 91)]
     for day in days:
         watch.land(day, [1])
@@ -357,9 +362,26 @@ def first_start(
         yield Watch(str(pipeline.landing), instance)
 
 
+def land_twelve(watch: Watch) -> list[str]:
+    days = [f"day{number}" for number in range(1, 13)]
+    for number, day in enumerate(days, 1):
+        watch.land(day, [1, number])
+    return days
+
+
 def an_event(watch: Watch) -> None:
     """Without any, the sensor asks for nothing before its next look."""
     watch.instance.report_runless_asset_event(dg.AssetMaterialization("somebody_elses"))
+
+
+def requested(watch: Watch) -> dg.RunRequest:
+    """The run that is requested for twelve days."""
+    land_twelve(watch)
+    an_event(watch)
+    watch.launches()
+    watch.notices()
+    [request] = watch.requests
+    return request
 
 
 def run_request(watch: Watch, request: dg.RunRequest, **more: Any) -> dg.ExecuteInProcessResult:
@@ -407,12 +429,34 @@ def test_many_days_that_were_never_run_are_one_run_in_their_order_and_no_landing
     assert watch.launches() == {"day13": EVERYTHING, "day2": EVERYTHING}
 
 
+def test_while_many_days_wait_the_tick_says_what_for(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = first_start
+    for number in range(1, 13):
+        watch.land(f"day{number}", [1], whole=number > 1)
+    wait = "12 days wait for load_landed_days: "
+    assert watch.notices() == []
+    assert watch.said == f"{wait}the first of them is still landing; day1 still landing"
+    watch.land("day1", [1])
+    assert watch.notices() == []
+    assert watch.said == f"{wait}its run is requested at the next tick"
+    assert watch.notices() == []
+    [request] = watch.requests
+    # The failure of another job, long ago, is no reason for another run.
+    job = defs.resolve_job_def("load_day")
+    watch.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
+    late = SimpleNamespace(time=lambda: time.time() + 4000)
+    monkeypatch.setattr(backlog, "time", late)
+    assert watch.notices() == []
+    assert [again.run_key for again in watch.requests] == [request.run_key]
+
+
 def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waiting(
     first_start: Watch,
 ) -> None:
     watch = first_start
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
+    land_twelve(watch)
     for day, content in (("day3", "["), ("day4", "")):
         watch.write(day, "roles.json", content)
         files = [{"name": "roles.json"}]
@@ -433,16 +477,12 @@ def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waitin
     assert watch.launches() == {"day3": EVERYTHING}
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
-    first_start: Watch,
+    first_start: Watch, is_cancelled: bool
 ) -> None:
     watch = first_start
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
-    an_event(watch)
-    watch.launches()
-    watch.notices()
-    [request] = watch.requests
+    request = requested(watch)
     job = defs.resolve_job_def("load_landed_days")
     run = watch.instance.create_run_for_job(job, run_config=request.run_config, tags=job.tags)
     # As it is queued, or imports its packages.
@@ -456,10 +496,13 @@ def test_a_look_in_the_middle_of_such_a_run_takes_no_day_for_one_that_landed(
     watch.instance.report_runless_asset_event(read)
     assert watch.notices() == []
     assert watch.launches() == {}
-    # It was killed, and could not say so.
+    # It was killed, and could not say so. Nor could it end as somebody asked it to.
+    if is_cancelled:
+        canceling = _event(run, dg.DagsterEventType.RUN_CANCELING)
+        watch.instance.report_dagster_event(canceling, run.run_id)
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensor, "time", late)
+        patch.setattr(backlog, "time", late)
         assert watch.notices() == ["day1"]
         assert days_of(watch.requests[0]) == [f"day{number}" for number in range(2, 14)]
 
@@ -468,12 +511,7 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
     first_start: Watch, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = first_start
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
-    an_event(watch)
-    watch.launches()
-    watch.notices()
-    [request] = watch.requests
+    request = requested(watch)
     monkeypatch.setenv("AGENT_ROLES_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     monkeypatch.setattr(retries, "SECONDS", 0.05)
     assert not run_request(watch, request, tags={RUN_KEY_TAG: request.run_key}).success
@@ -485,7 +523,7 @@ def test_a_load_that_failed_is_asked_for_again_an_hour_later_and_says_so_until_t
         " within an hour; to have it sooner, run it"
     )
     late = SimpleNamespace(time=lambda: time.time() + 4000, monotonic=time.monotonic)
-    monkeypatch.setattr(sensor, "time", late)
+    monkeypatch.setattr(backlog, "time", late)
     assert watch.notices() == []
     [again] = watch.requests
     assert (days_of(again), again.run_key == request.run_key) == (days_of(request), False)
@@ -503,15 +541,22 @@ def test_many_days_that_are_still_being_copied_are_loaded_up_to_the_first_that_i
     assert days_of(watch.requests[0]) == ["day1", "day2"]
 
 
-def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
+def test_many_days_are_loaded_without_one_that_cannot_be_looked_into(
     first_start: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = first_start
     an_event(watch)
-    for number in range(1, 13):
-        watch.land(f"day{number}", [1, number])
-    watch.notices()
-    [request] = watch.requests
+    days = land_twelve(watch)
+    fail_to_list(monkeypatch, "day3")
+    assert watch.notices() == []
+    assert days_of(watch.requests[0]) == [day for day in days if day != "day3"]
+
+
+def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = first_start
+    request = requested(watch)
     opened = DumpFile.open
 
     def fail(file: DumpFile) -> Any:
@@ -524,6 +569,9 @@ def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
     assert not result.success
     done = watch.instance.get_materialized_partitions(dg.AssetKey("agent_role_mapping"))
     assert done == {*days_of(request)} - {"day3"}
+    # Its landing is left to the sensor: the day's own run then has its retries.
+    landed = watch.instance.get_materialized_partitions(dg.AssetKey("landed_dump"))
+    assert landed == done
 
 
 def _event(run: dg.DagsterRun, kind: dg.DagsterEventType) -> dg.DagsterEvent:
@@ -536,16 +584,14 @@ def test_where_automation_is_off_many_days_wait_for_somebody_to_load_them(
 ) -> None:
     watch = first_start
     an_event(watch)
-    days = [f"day{number}" for number in range(1, 13)]
-    for day in days:
-        watch.land(day, [1])
+    days = land_twelve(watch)
     if switch == "the setting":
         monkeypatch.setenv("AGENT_ROLES_AUTOMATION", "off")
     else:
         _switch(watch.instance, InstigatorStatus.STOPPED)
     assert watch.notices() == []
     assert watch.requests == []
-    assert watch.said == ("12 days wait for load_landed_days: run it, as automation is off")
+    assert watch.said == "12 days wait for load_landed_days: run it, as automation is off"
     assert watch.registered() == days
     assert watch.launches() == {}
     # Switched on: the days are loaded in their order, though they were registered before.

@@ -17,19 +17,9 @@ from agent_roles_dagster.postgres.connection import connect
 playwright = pytest.importorskip("playwright", reason="the playwright package is not installed")
 
 from tests.dagster_ui import DagsterUi, browser_page, chromium, dagster_dev  # noqa: E402
+from tests.orchestration.test_checks import STAGING_CHECKS  # noqa: E402
 from tests.test_sample import SAMPLE  # noqa: E402
 
-STAGING_CHECKS = {
-    "day_may_be_staged",
-    "agent_id_is_not_null",
-    "role_id_is_not_null",
-    "status_is_not_null",
-    "status_is_known",
-    "no_pair_twice",
-    "conservation",
-    "no_removals_beside_invalid_records",
-    "changes_are_usual",
-}
 SUSPECT = "no_removals_beside_invalid_records"
 
 

@@ -54,9 +54,9 @@ def check_stg_agent_roles(
     context: dg.AssetCheckExecutionContext, agent_roles: AgentRolesResource
 ) -> Iterator[Result]:
     """One pass over the day's staged rows, and a second one only to show offenders."""
-    with connect(agent_roles.database_url()) as connection, _telling(context, "stg_agent_roles"):
+    with connect(agent_roles.database_url()) as connection, _progress(context, "stg_agent_roles"):
         results = checks.of_staging(connection, context.partition_key)
-    yield from _told(context, results)
+    yield from _with_failures_logged(context, results)
     if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
         # Dagster fails the step now, and runs no later step.
         run = context.op_execution_context
@@ -72,10 +72,10 @@ def check_agent_role_pipeline_errors(
     """Counts the day's errors by rule."""
     with (
         connect(agent_roles.database_url()) as connection,
-        _telling(context, "agent_role_pipeline_errors"),
+        _progress(context, "agent_role_pipeline_errors"),
     ):
         results = checks.of_errors(connection, context.partition_key)
-    yield from _told(context, results)
+    yield from _with_failures_logged(context, results)
 
 
 @dg.multi_asset_check(name="check_agent_role_mapping", specs=checks.ON_MAPPING)
@@ -86,21 +86,21 @@ def check_agent_role_mapping(
 ) -> Iterator[Result]:
     """One pass over the mapping and the newest staged day."""
     with connect(agent_roles.database_url()) as connection:
-        with _telling(context, "agent_role_mapping"):
+        with _progress(context, "agent_role_mapping"):
             whole = checks.of_mapping(connection)
             results = [*whole, *checks.of_times(connection, context.partition_key)]
-        yield from _told(context, results)
+        yield from _with_failures_logged(context, results)
         yield from passing_again(context.op_execution_context, whole)
         # This is the last step of a run of all assets, so this is the run's closing line.
         failed = closing_line.failed_checks(context.instance, context.run.run_id)
         context.log.info(closing_line.of_staged_day(connection, context.partition_key, failed))
 
 
-def _telling(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
+def _progress(context: dg.AssetCheckExecutionContext, table: str) -> Progress:
     return Progress(context.log.info, lasting(f"{context.partition_key}: checking {table}"))
 
 
-def _told(
+def _with_failures_logged(
     context: dg.AssetCheckExecutionContext, results: Sequence[dg.AssetCheckResult]
 ) -> Sequence[dg.AssetCheckResult]:
     """Pass the results on, and log those that failed, since Dagster does not."""

@@ -1,6 +1,7 @@
 """The results that checks gave before, as Dagster keeps them, and what differs from them."""
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -80,8 +81,19 @@ def newest_result(
     context: Context, key: dg.AssetCheckKey, day: str
 ) -> dg.AssetCheckEvaluation | None:
     """The newest result of the check for the day. An execution that was only planned has none."""
+    evaluation, _ = newest_result_and_time(context, key, day)
+    return evaluation
+
+
+def newest_result_and_time(
+    context: Context, key: dg.AssetCheckKey, day: str
+) -> tuple[dg.AssetCheckEvaluation | None, datetime]:
+    """The same, and when it was given, in UTC without a zone."""
     records = context.instance.event_log_storage.get_asset_check_execution_history(
         key, limit=_LOOK_BACK, partition_filter=PartitionKeyFilter(key=day)
     )
-    evaluations = (record.evaluation for record in records)
-    return next((each for each in evaluations if isinstance(each, dg.AssetCheckEvaluation)), None)
+    for record in records:
+        if isinstance(record.evaluation, dg.AssetCheckEvaluation):
+            given_at = datetime.fromtimestamp(record.create_timestamp, UTC)
+            return record.evaluation, given_at.replace(tzinfo=None)
+    return None, datetime.min

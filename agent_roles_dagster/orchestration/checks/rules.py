@@ -153,7 +153,7 @@ def of_errors(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
         "SELECT error_raw_rows FROM agent_role_sync_days WHERE sync_day = %s",
         (day,),
     )
-    # Invalid rows without any known raw row are somebody else's, so they count as all of them.
+    # If no raw rows are on record, somebody else wrote the invalid rows: a share of 100 %.
     share = errors / raw_rows if raw_rows else float(errors > 0)
     too_many = share > MAX_INVALID_SHARE
     return [

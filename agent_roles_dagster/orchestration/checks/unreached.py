@@ -16,6 +16,7 @@ from agent_roles_dagster.orchestration.checks import ERRORS, MAPPING, MAY_BE_STA
 from agent_roles_dagster.orchestration.checks.history import (
     log_new_failures,
     newest_result,
+    newest_result_and_time,
     newest_statuses,
 )
 from agent_roles_dagster.orchestration.reports import Context, evaluation, found, may_be_staged
@@ -71,7 +72,15 @@ def unreached(
                 given.add(event.asset_check_key)
         elif event:
             planned.add(dg.AssetCheckKey(event.asset_key, event.check_name))
-    keys = {key for key in planned - given if key.asset_key in assets}
+    yield from settled(
+        context, agent_roles, day, {key for key in planned - given if key.asset_key in assets}
+    )
+
+
+def settled(
+    context: Context, agent_roles: AgentRolesResource, day: str, keys: Collection[dg.AssetCheckKey]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Results for checks of the day that will not run: what the tables say, or the newest ones."""
     results: list[dg.AssetCheckEvaluation] = []
     if keys:
         with (
@@ -81,7 +90,7 @@ def unreached(
             results = _results_now(context, connection, day, keys)
     given = {result.asset_check_key for result in results}
     yield from results
-    yield from (_last_result(context, day, key) for key in sorted(keys - given))
+    yield from (_last_result(context, day, key) for key in sorted({*keys} - given))
 
 
 def _results_now(
@@ -101,11 +110,15 @@ def _results_now(
 
 def judged(context: Context, connection: Connection, day: str) -> dg.AssetCheckEvaluation:
     """Whether the day may be staged. A refused day stays refused until it is run again."""
-    before = newest_result(context, MAY_BE_STAGED.key, day)
-    if before and not before.passed:
-        return before
     known = rows_of_file(connection, "reports/shown_day", sync_day=day)
-    if known and known[0]["is_staged"]:
+    staged_at = known[0]["staged_at"] if known else None
+    before, given_at = newest_result_and_time(context, MAY_BE_STAGED.key, day)
+    if before and not before.passed:
+        # The run that staged it since then may have been killed before it said so.
+        refused_at = max(given_at, (known and known[0]["refused_at"]) or given_at)
+        if not staged_at or staged_at < refused_at:
+            return before
+    if staged_at:
         return evaluation(day, may_be_staged(connection, day))
     return _nothing_known(day, MAY_BE_STAGED.key, f"{day} is not staged")
 

@@ -54,6 +54,9 @@ class LoadConfig(dg.Config):
         description="Why removals beyond the guard's limits are right, by day: {day7: the tenant"
         " was closed}. The reason is kept with the day.",
     )
+    approver: str | None = Field(
+        default=None, description="Who approved that: a name, an address or a ticket."
+    )
 
 
 def run_config(
@@ -64,6 +67,7 @@ def run_config(
     again: bool = False,
     on_refused: str = "stop",
     accept_removals: Mapping[str, str] | None = None,
+    approver: str | None = None,
 ) -> dict[str, Any]:
     """The job's run config, as `LoadConfig` describes it."""
     given = {
@@ -73,6 +77,7 @@ def run_config(
         "again": again,
         "on_refused": OnRefused(on_refused).name,
         "accept_removals": dict(accept_removals or {}),
+        "approver": approver,
     }
     config = {name: value for name, value in given.items() if value is not None}
     return {"ops": {"load_days": {"config": config}}}

@@ -1,7 +1,7 @@
 """What a run of many days does for each of them, and what it reports, as a run of its own would."""
 
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +11,14 @@ from dagster._core.definitions.data_version import (
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
 )
-from dagster._core.events import AssetMaterializationPlannedData
 
 from agent_roles_dagster.engines.start import Start
 from agent_roles_dagster.landing.arrival import Arrival, look_at
 from agent_roles_dagster.orchestration import checks, reports
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
 from agent_roles_dagster.orchestration.checks.history import passing_again
+from agent_roles_dagster.orchestration.checks.unreached import settled
+from agent_roles_dagster.orchestration.failed_partitions import show_as_failed
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.landing_metadata import what_landed
 from agent_roles_dagster.orchestration.many_days.config import LoadConfig, OnRefused
@@ -85,82 +86,87 @@ class DayByDay:
         """
         # Before it is read: what lands after this is for the sensor to notice.
         seen = self._arrival(day, known)
-        made: dict[dg.AssetKey, Mapping[str, Any]] = {}
+        self._progress.current = day
+        reported = _Reported()
         said = "not loaded"
         try:
-            said = yield from self._load(day, engine, made)
+            for event in self._load(day, engine, reported):
+                reported.note(event)
+                yield event
+            said = reported.said()
             self._progress.loaded.append(day)
-        except dg.Failure as failure:
-            outcome = str(failure.metadata["outcome"].value)
-            self._refuse(day, outcome, failure.description or "", made)
+        except dg.Failure as failed:
+            outcome = str(failed.metadata["outcome"].value)
+            yield from self._refuse(day, outcome, failed.description or "", reported)
         except NotRead as error:
             # The run stops here as a step of the day would, and is retried as that is.
             if self._config.on_refused is OnRefused.stop:
                 raise
-            self._refuse(day, "not read", str(error), made)
+            yield from self._refuse(day, "not read", str(error), reported)
+            seen = None  # The sensor reports it later, and the day's own run has retries.
+        self._progress.current = None
         yield from self._landing(day, seen)
         self._progress.day_done(day, said)
 
-    def _load(
-        self, day: str, engine: Start, made: dict[dg.AssetKey, Mapping[str, Any]]
-    ) -> Generator[Event, None, str]:
-        """Returns what the day's line in the log says of it."""
+    def _load(self, day: str, engine: Start, reported: "_Reported") -> Iterator[Event]:
         of_day = self._of(day)
-        yield from _as_events(day, raw_roles.key, read_day(of_day, self._agent_roles), made)
+        reason = self._config.accept_removals.get(day, "").strip() or None
+        yield from _as_events(day, raw_roles.key, read_day(of_day, self._agent_roles))
         staged = stage_and_report(
             of_day,
             self._agent_roles,
             engine,
-            sealed=made[raw_roles.key]["digest"].value,
-            reason=self._config.accept_removals.get(day, "").strip() or None,
-            approver=None,
+            sealed=reported.metadata[raw_roles.key]["digest"].value,
+            reason=reason,
+            approver=(self._config.approver or "").strip() or None if reason else None,
             is_applied_next=True,
             others=False,
         )
-        yield from _as_events(day, checks.STAGED, staged, made)
+        yield from _as_events(day, checks.STAGED, staged)
         yield from self._checked(day, checks.STAGED, checks.ERRORS)
         applied = apply_and_report(of_day, self._agent_roles, others=False)
-        yield from _as_events(day, checks.MAPPING, applied, made)
+        yield from _as_events(day, checks.MAPPING, applied)
         yield from self._checked(day, checks.MAPPING)
-        pairs, newly, removed = (
-            made[checks.STAGED][name].value for name in ("assigned", "newly assigned", "removed")
-        )
-        return f"{pairs:,} pairs, {newly + removed:,} changes"
 
-    def _refuse(self, day: str, outcome: str, text: str, made: Collection[dg.AssetKey]) -> None:
+    def _refuse(
+        self, day: str, outcome: str, text: str, reported: "_Reported"
+    ) -> Iterator[dg.AssetCheckEvaluation]:
+        """Note why the day was refused, and show it as its own run would have left it."""
         self._progress.refused[day] = outcome, text
         if self._config.on_refused is OnRefused.skip:
-            self._context.log.warning(text)
-        # The run fails in the end. Dagster then shows as failed what it planned and did not make.
-        for asset in (raw_roles.key, *reports.METADATA):
-            if asset not in made:
-                planned = dg.DagsterEvent.build_asset_materialization_planned_event(
-                    self._context.job_name,
-                    self._context.get_step_execution_context().step.key,
-                    AssetMaterializationPlannedData(asset, day),
-                )
-                self._context.instance.report_dagster_event(planned, self._context.run_id)
+            self._context.log.warning(f"{day} is left out ({outcome}); the last lines say why")
+        # The run fails in the end.
+        assets = {raw_roles.key, *reports.METADATA} - reported.metadata.keys()
+        show_as_failed(self._context.instance, self._context.run_id, day, sorted(assets))
+        keys = {spec.key for group in checks.BY_STEP for spec in group} - reported.checks
+        yield from settled(self._of(day), self._agent_roles, day, keys)
 
-    def report(self, day: str, known: str | None) -> Iterator[Event]:
-        """What is shown of a day that some other run loaded, in another place."""
-        seen = self._arrival(day, known)
-        yield from _as_events(day, raw_roles.key, read_day(self._of(day), self._agent_roles), {})
-        with connect(self._agent_roles.database_url()) as connection:
-            for asset, metadata in reports.METADATA.items():
-                yield dg.AssetMaterialization(
-                    asset,
-                    partition=day,
-                    metadata=metadata(connection, day),
-                    tags=_tags(reports.version(connection, day, asset)),
-                )
-            yield reports.evaluation(day, reports.may_be_staged(connection, day))
-        yield from self._checked(day, *reports.METADATA)
-        yield from self._landing(day, seen)
+    def report(self, days: Iterable[str], fingerprints: Mapping[str, str]) -> Iterator[Event]:
+        """What is shown of days that some other run loaded, in another place."""
+        whole: list[dg.AssetCheckResult] = []
+        for day in days:
+            seen = self._arrival(day, fingerprints.get(day))
+            yield from _as_events(day, raw_roles.key, read_day(self._of(day), self._agent_roles))
+            with connect(self._agent_roles.database_url()) as connection:
+                whole = whole or checks.of_mapping(connection)
+                for asset, metadata in reports.METADATA.items():
+                    yield dg.AssetMaterialization(
+                        asset,
+                        partition=day,
+                        metadata=metadata(connection, day),
+                        tags=_tags(reports.version(connection, day, asset)),
+                    )
+                    yield from reports.found(connection, day, asset, whole)
+                yield reports.evaluation(day, reports.may_be_staged(connection, day))
+            yield from self._landing(day, seen)
 
     def report_others(self, day: str) -> Iterator[Event]:
         """What the run changed for other days, once for all that it loaded."""
         with connect(self._agent_roles.database_url()) as connection:
-            yield from refresh(self._of(day), connection, day, own=[], is_bounded=False)
+            since = f"run {self._context.run_id[:8]} loaded many days"
+            yield from refresh(
+                self._of(day), connection, day, own=[], since=since, is_bounded=False
+            )
             yield from passing_again(self._of(day), checks.of_mapping(connection))
 
     def _of(self, day: str) -> _Day:
@@ -209,30 +215,44 @@ class DayByDay:
             )
 
 
-def _as_events(
-    day: str,
-    asset: dg.AssetKey,
-    results: Iterable[_Result],
-    made: dict[dg.AssetKey, Mapping[str, Any]],
-) -> Iterator[Event]:
+class _Reported:
+    """What was reported of a day."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[dg.AssetKey, Mapping[str, Any]] = {}
+        self.checks: set[dg.AssetCheckKey] = set()
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, dg.AssetMaterialization):
+            self.metadata[event.asset_key] = event.metadata
+        elif isinstance(event, dg.AssetCheckEvaluation):
+            self.checks.add(event.asset_check_key)
+
+    def said(self) -> str:
+        """What the line of a loaded day says of it."""
+        pairs, newly, removed = (
+            self.metadata[checks.STAGED][name].value
+            for name in ("assigned", "newly assigned", "removed")
+        )
+        return f"{pairs:,} pairs, {newly + removed:,} changes"
+
+
+def _as_events(day: str, asset: dg.AssetKey, results: Iterable[_Result]) -> Iterator[Event]:
     """What an asset's step would report, as events of any run.
 
     Args:
         asset: the asset of a result that names none.
-        made: gets the metadata of each asset.
     """
     for result in results:
         if isinstance(result, dg.AssetCheckResult):
             yield reports.evaluation(day, result)
         elif isinstance(result, dg.MaterializeResult):
-            event = dg.AssetMaterialization(
+            yield dg.AssetMaterialization(
                 result.asset_key or asset,
                 partition=day,
                 metadata=result.metadata,
                 tags=_tags(result.data_version) if result.data_version else None,
             )
-            made[event.asset_key] = event.metadata
-            yield event
         else:
             yield result
 

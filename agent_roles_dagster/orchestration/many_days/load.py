@@ -29,8 +29,9 @@ from agent_roles_dagster.orchestration.many_days.event_log import event_log_kept
 from agent_roles_dagster.orchestration.many_days.progress import EVERY, Progress
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
-from agent_roles_dagster.orchestration.retries import retried_if_lost
-from agent_roles_dagster.outcomes import InvalidLoad, Unreadable
+from agent_roles_dagster.orchestration.retries import is_tried_again, retried_if_lost
+from agent_roles_dagster.orchestration.steps import where
+from agent_roles_dagster.outcomes import InvalidLoad, NotRead, Unreadable
 from agent_roles_dagster.postgres.arrow import connections_kept
 from agent_roles_dagster.postgres.connection import connect, connection_kept
 from agent_roles_dagster.postgres.sql_files import rows_of_file
@@ -56,18 +57,29 @@ def load_days(
         chosen = chosen_days(config, settings.landing)
     except InvalidLoad as error:
         raise failure(error) from None
+    context.log.info(f"Reading {where(settings)}")
     # In their own order. A day that is registered already stays where it is.
     context.instance.add_dynamic_partitions(SYNC_DAY, chosen)
-    unchanged = list(_as_they_landed(context, settings.landing, agent_roles.database_url(), chosen))
-    to_load = [day for day in chosen if config.again or day not in unchanged]
-    progress = Progress(context.log, to_load, len(chosen) - len(to_load))
+    staged_by = dict(_as_they_landed(context, settings.landing, agent_roles.database_url(), chosen))
+    # An earlier try of this run loaded them.
+    loaded = [day for day in chosen if staged_by.get(day) == context.run_id]
+    to_load = [
+        day for day in chosen if day not in loaded and (config.again or day not in staged_by)
+    ]
+    kept = [day for day in chosen if day not in (*loaded, *to_load)]
+    for day in config.accept_removals.keys() & {*kept}:
+        context.log.warning(
+            f"{day} is staged as it landed, so the reason for its removals is not kept"
+        )
+    asked = [day for day in chosen if day not in kept]
+    progress = Progress(context.log, asked, loaded, unchanged=len(kept))
     days = DayByDay(context, agent_roles, config, progress)
     fingerprints = _as_reported(context.instance, chosen)
-    # Without DAGSTER_HOME, no report is kept, so days that other runs loaded are not reported.
-    if os.environ.get("DAGSTER_HOME"):
-        for day in unchanged:
-            if day not in to_load and not newest_result(context, checks.ON_MAPPING[-1].key, day):
-                yield from days.report(day, fingerprints.get(day))
+    if _are_runs_kept(context):
+        unknown = [
+            day for day in kept if not newest_result(context, checks.ON_MAPPING[-1].key, day)
+        ]
+        yield from days.report(unknown, fingerprints)
     try:
         with ExitStack() as opened:
             opened.callback(progress.close)
@@ -82,8 +94,9 @@ def load_days(
                     break
         # Also what an earlier try of this run, or one that was killed, did not come to report.
         yield from days.report_others((progress.loaded or chosen)[-1])
-    except BaseException:
-        context.log.error(progress.summary())
+    except BaseException as error:
+        if not is_tried_again(context, error):
+            context.log.error(progress.summary())
         raise
     if progress.refused:
         outcomes = {outcome for outcome, _ in progress.refused.values()}
@@ -97,10 +110,18 @@ def load_days(
     yield dg.Output(None, metadata=progress.metadata())
 
 
+def _are_runs_kept(context: dg.OpExecutionContext) -> bool:
+    """Whether somebody can look at this run's reports later.
+
+    A command that is run without DAGSTER_HOME has an instance of its own, which ends with it.
+    """
+    return bool(os.environ.get("DAGSTER_HOME") or context.run.remote_job_origin)
+
+
 def _as_they_landed(
     context: dg.OpExecutionContext, landing: str, url: str, days: Sequence[str]
-) -> Iterator[str]:
-    """Those of the days that are staged and applied, and whose dump is still the same."""
+) -> Iterator[tuple[str, str]]:
+    """The days that are staged and applied and whose dump is the same, each with its run."""
     with connect(url) as connection:
         rows = rows_of_file(connection, "reports/staged_days")
     staged = {row["sync_day"]: row for row in rows if row["is_whole"]}
@@ -111,11 +132,11 @@ def _as_they_landed(
         if time.monotonic() - logged >= EVERY:
             logged = time.monotonic()
             context.log.info(f"day {number:,} of {len(days):,} compared with what is staged")
-        with suppress(Unreadable):  # It is refused when it is its turn.
+        with suppress(Unreadable, NotRead):  # It is refused when it is its turn.
             dump = find_dump(landing, day)
             observed_at = dump.observed_at or staged[day]["observed_at"]
             if (seal(dump), observed_at) == (staged[day]["digest"], staged[day]["observed_at"]):
-                yield day
+                yield day, staged[day]["staged_by"]
 
 
 def _as_reported(instance: dg.DagsterInstance, days: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The sensors. They discover and tell; the automation and Dagster launch the runs.
+"""The sensors. They discover and report; the automation and Dagster launch the runs.
 
 https://docs.dagster.io/guides/automate/sensors
 """

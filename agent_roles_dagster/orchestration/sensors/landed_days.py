@@ -1,36 +1,26 @@
 """The sensor that registers and reports each sync day as it lands."""
 
-import hashlib
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import RUN_KEY_TAG
 
-from agent_roles_dagster.landing.arrival import days_to_look_at, look_at
+from agent_roles_dagster.landing.arrival import Arrival, days_to_look_at, look_at
 from agent_roles_dagster.landing.days import landed_days, landed_sentence
 from agent_roles_dagster.landing.files import shown
 from agent_roles_dagster.orchestration.assets import landed_dump, raw_roles
-from agent_roles_dagster.orchestration.automation import LOAD, LOOK_EVERY, automation_is_on
+from agent_roles_dagster.orchestration.automation import LOAD, LOOK_EVERY
 from agent_roles_dagster.orchestration.jobs import load_landed_days
 from agent_roles_dagster.orchestration.landing_metadata import what_landed
-from agent_roles_dagster.orchestration.many_days.config import run_config
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
+from agent_roles_dagster.orchestration.sensors.backlog import find_backlog, request_load
 from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.sync_days import day_number
 
 _SECONDS = 30
-# One run loads this many days that were never run. Fewer days, and each day that lands later, are
-# a run each.
-_MANY = 10
-# Seconds of silence after which a run counts as dead.
-_SILENT = 3600
-# Seconds after which a run of many days that failed is requested again.
-_AGAIN = 3600
 
 
 @dg.sensor(
@@ -44,102 +34,116 @@ _AGAIN = 3600
 def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Compare the landing folder with what was reported before, in the days' order."""
     settings = Settings.from_env()
+    instance = context.instance
     days = landed_days(settings.landing)
-    registered = _without_those_gone(context.instance, days)
-    now = time.time()
-    chosen, in_turn = days_to_look_at(days, registered, context.cursor, int(now) // LOOK_EVERY)
-    reported_once = context.instance.get_materialized_partitions(landed_dump.key)
-    unreported = [day for day in days if day not in reported_once]
-    ran = context.instance.get_materialized_partitions(raw_roles.key) if unreported else ()
-    never_run = [day for day in unreported if day not in ran]
-    is_many = len(never_run) > _MANY
-    is_loading = _is_loading(context.instance)
-    may_load = is_many and not is_loading and automation_is_on(context.instance, settings)
+    registered = _without_those_gone(instance, days)
+    backlog, why_waiting = find_backlog(instance, settings, days)
+    may_load = bool(backlog) and not why_waiting
+    turn = int(time.time()) // LOOK_EVERY
+    chosen, in_turn = days_to_look_at(days, registered, context.cursor, turn)
     if may_load:
-        chosen += [day for day in never_run if day not in chosen]
-    reported = context.instance.event_log_storage.get_latest_tags_by_partition(
+        chosen += [day for day in backlog if day not in chosen]
+    found = _look(settings, chosen, _reported(instance, chosen, registered))
+    # Not by the sensor's result: Dagster would report the days before it registers them.
+    instance.add_dynamic_partitions(SYNC_DAY, sorted(found.complete, key=day_number))
+    events: list[dg.AssetObservation | dg.AssetMaterialization] = []
+    request = None
+    if may_load:
+        request, why_waiting, events = request_load(instance, found.complete_at_the_start(backlog))
+    landed = {day: seen for day, seen in found.complete.items() if day not in backlog}
+    events += [
+        dg.AssetMaterialization(
+            landed_dump.key,
+            partition=day,
+            metadata=what_landed(day, landed[day], settings),
+            tags={DATA_VERSION_TAG: landed[day].fingerprint},
+        )
+        for day in sorted(landed, key=day_number)
+    ]
+    sentences = [f"{', '.join(landed)} landed"] if landed else []
+    if backlog:
+        sentences.append(f"{len(backlog):,} days wait for {LOAD}: {why_waiting}")
+    sentences += found.sentences()
+    if not sentences:  # If there is no day, the landing folder itself may not be there.
+        nothing = f"Nothing new under {shown(settings.landing)}"
+        sentences = [nothing if days else landed_sentence(settings.landing)]
+    return dg.SensorResult(
+        # Dagster accepts no skip reason together with a request.
+        run_requests=[request] if request else None,
+        skip_reason=None if request else "; ".join(sentences),
+        asset_events=events,
+        cursor=next((day for day in reversed(found.looked_at) if day in in_turn), context.cursor),
+    )
+
+
+@dataclass
+class _Found:
+    """What a tick found in the folders of the days.
+
+    Attributes:
+        looked_at: the days that there was time for, in this order.
+        complete: the days that have landed, and are new or have changed.
+        landing: the days that are still landing.
+        failed: what is wrong with the days that can't be looked into.
+        is_cut_short: whether there was no time for the other days.
+    """
+
+    looked_at: list[str] = field(default_factory=list)
+    complete: dict[str, Arrival] = field(default_factory=dict)
+    landing: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    is_cut_short: bool = False
+
+    def complete_at_the_start(self, days: list[str]) -> dict[str, str]:
+        """The days before the first that is still landing, with their fingerprints.
+
+        A day that is gone or can't be looked into is left out, and stops nothing.
+        """
+        done = {*self.looked_at}.difference(self.landing)
+        reached = takewhile(lambda day: day in done, days)
+        return {day: self.complete[day].fingerprint for day in reached if day in self.complete}
+
+    def sentences(self) -> list[str]:
+        landing = [f"{', '.join(self.landing)} still landing"] if self.landing else []
+        return [*landing, *self.failed, *["the others at the next tick"] * self.is_cut_short]
+
+
+def _look(settings: Settings, days: Iterable[str], reported: Mapping[str, str]) -> _Found:
+    """Look into the days' folders, as long as there is time."""
+    found = _Found()
+    now = time.time()
+    until = time.monotonic() + _SECONDS
+    for day in days:
+        if time.monotonic() > until:
+            found.is_cut_short = True  # Dagster ends a tick that takes a minute.
+            break
+        found.looked_at.append(day)
+        try:
+            arrival = look_at(settings.landing, day, reported.get(day), now)
+        except Exception as error:  # The other days do not wait for this one.
+            found.failed.append(f"{day} can't be looked into ({type(error).__name__})")
+            continue
+        if arrival and arrival.is_complete(now, settings.settle_seconds):
+            found.complete[day] = arrival
+        elif arrival:
+            found.landing.append(day)
+    return found
+
+
+def _reported(
+    instance: dg.DagsterInstance, days: list[str], registered: set[str]
+) -> dict[str, str]:
+    """The fingerprints with which days were last reported as landed.
+
+    A day that is not registered is new, even if it was reported before.
+    """
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
         landed_dump.key,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
         [DATA_VERSION_TAG],
-        asset_partitions=chosen,
+        asset_partitions=days,
     )
-    until = time.monotonic() + _SECONDS
-    last = context.cursor
-    landed, landing, odd = {}, [], []
-    passed_over = set()  # They are gone, or can't be looked into.
-    about: dict[str, dict[str, Any]] = {}
-    for day in chosen:
-        if time.monotonic() > until:
-            odd.append("the others at the next tick")  # Dagster ends a tick that takes a minute.
-            break
-        last = day if day in in_turn else last
-        # A day that is not registered is new, even if it was reported before.
-        known = reported.get(day, {}).get(DATA_VERSION_TAG) if day in registered else None
-        try:
-            arrival = look_at(settings.landing, day, known, now)
-        except Exception as error:  # The other days do not wait for this one.
-            odd.append(f"{day} can't be looked into ({type(error).__name__})")
-            passed_over.add(day)
-            continue
-        if arrival is None:
-            passed_over.add(day)
-        elif arrival.is_complete(now, settings.settle_seconds):
-            landed[day] = arrival.fingerprint
-            about[day] = what_landed(day, arrival, settings)
-        else:
-            landing.append(day)
-    # Not by the sensor's result: Dagster would report the days before it registers them.
-    context.instance.add_dynamic_partitions(SYNC_DAY, sorted(landed, key=day_number))
-    # Each day that is reported as landed would be a run of its own, in no set order.
-    waiting = unreported if is_loading else never_run if is_many else []
-    new = [day for day in waiting if day in landed]
-    # In their order: no day after the first that is still landing.
-    reached = takewhile(lambda day: day in landed or day in passed_over, waiting)
-    to_load = {day: landed[day] for day in reached if day in landed} if may_load else {}
-    # If the instance has no event yet, the automation can't tell to which run an event belongs.
-    first = [dg.AssetObservation(landed_dump.key, description=f"{len(to_load):,} days landed")]
-    if not to_load or context.instance.event_log_storage.get_maximum_record_id():
-        first = []
-    request = _to_load(context.instance, to_load) if to_load and not first else None
-    has_failed = request is not None and _has_run(context.instance, request)
-    requests = [request] if request and not has_failed else []
-    landed = {day: seen for day, seen in landed.items() if day not in new}
-    nothing = f"Nothing new under {shown(settings.landing)}"
-    if not days:  # Perhaps the landing folder is not there.
-        nothing = landed_sentence(settings.landing)
-    said = [f"{', '.join(landed)} landed"] if landed else []
-    if waiting:
-        if is_loading:
-            why = "its run is not over"
-        elif has_failed:
-            why = "its last run for them failed, and it is run again within an hour; to have it"
-            why += " sooner, run it"
-        elif may_load:
-            why = "the first of them is still landing"
-        else:
-            why = "run it, as automation is off"
-        said.append(f"{len(waiting):,} days wait for {LOAD}: {why}")
-    said += [f"{', '.join(landing)} still landing"] if landing else []
-    said += odd
-    told = "; ".join(said) or nothing
-    return dg.SensorResult(
-        # Dagster accepts no skip reason together with a request.
-        run_requests=requests or None,
-        skip_reason=None if requests else told,
-        asset_events=[
-            *first,
-            *(
-                dg.AssetMaterialization(
-                    landed_dump.key,
-                    partition=day,
-                    metadata=about[day],
-                    tags={DATA_VERSION_TAG: seen},
-                )
-                for day, seen in sorted(landed.items(), key=lambda each: day_number(each[0]))
-            ),
-        ],
-        cursor=last,
-    )
+    return {day: tags[day][DATA_VERSION_TAG] for day in registered.intersection(tags)}
 
 
 def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[str]:
@@ -152,41 +156,3 @@ def _without_those_gone(instance: dg.DagsterInstance, days: list[str]) -> set[st
     for day in gone:
         instance.delete_dynamic_partition(SYNC_DAY, day)
     return registered - gone
-
-
-def _is_loading(instance: dg.DagsterInstance) -> bool:
-    """Whether a run that loads many days has started or is queued."""
-    unfinished = dg.RunsFilter(job_name=LOAD, statuses=NOT_FINISHED_STATUSES)
-    return any(
-        run.status != dg.DagsterRunStatus.STARTED
-        # A killed command could not report its end, so Dagster would count it as running for ever.
-        or time.time()
-        - instance.get_records_for_run(run.run_id, limit=1, ascending=False).records[0].timestamp
-        < _SILENT
-        for run in instance.get_runs(unfinished)
-    )
-
-
-def _to_load(instance: dg.DagsterInstance, landed: dict[str, str]) -> dg.RunRequest:
-    """One run for all these days.
-
-    Dagster launches each run key once: another run is requested if one of the days changes, or an
-    hour after the last run failed.
-    """
-    failed = dg.RunsFilter(
-        job_name=LOAD,
-        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
-        updated_before=datetime.fromtimestamp(time.time() - _AGAIN, UTC),
-    )
-    lines = [f"{day} {seen}\n" for day, seen in landed.items()]
-    lines += [run.run_id for run in instance.get_runs(failed, limit=1)]
-    return dg.RunRequest(
-        run_key=hashlib.sha256("".join(lines).encode()).hexdigest()[:32],
-        # A refused day must not keep all later days waiting.
-        run_config=run_config(days=landed, on_refused="skip"),
-    )
-
-
-def _has_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
-    known = dg.RunsFilter(tags={RUN_KEY_TAG: str(request.run_key)})
-    return instance.get_runs_count(known) > 0

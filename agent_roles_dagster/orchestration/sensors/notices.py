@@ -1,4 +1,4 @@
-"""The sensor that tells of failed runs, failed checks and an overdue day."""
+"""The sensor that reports failed runs, failed checks and an overdue day."""
 
 import json
 import time
@@ -15,13 +15,13 @@ _SECONDS = 30
 
 
 @dg.sensor(
-    description="Tells of failed runs, failed checks and an overdue day: in its log, and to the"
-    " webhook if one is set. It tells each only once, unless the day landed again in between.",
+    description="Reports failed runs, failed checks and an overdue day: in its log, and to the"
+    " webhook if one is set. It reports each only once, unless the day landed again in between.",
     minimum_interval_seconds=LOOK_EVERY,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Tell what is new since the last tick. The next tick repeats what the webhook did not accept.
+    """Report what is new since the last tick. What the webhook refuses, the next tick sends again.
 
     Raises:
         NotDelivered: the webhook accepted no notice.
@@ -31,8 +31,8 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     # The last event of each kind; the number of days, the newest day, since when it is known, and
     # whether it was reported as overdue.
     state: dict[str, Any] = json.loads(context.cursor or "{}")
-    told = 0
-    said = ""
+    reported = 0
+    failed = ""
     until = time.monotonic() + _SECONDS
     try:
         for text, page, after in news(context.instance, state, settings.fresh_hours):
@@ -40,17 +40,17 @@ def notices(context: dg.SensorEvaluationContext) -> dg.SensorResult:
                 if settings.webhook_url:
                     post(settings.webhook_url, text, _link(settings.ui_url, page))
                 context.log.warning(text)
-                told += 1
+                reported += 1
             state.update(after)
             if time.monotonic() > until:
                 break  # The next tick goes on. Dagster ends a tick that takes a minute.
     except Exception as error:
-        if not told:
+        if not reported:
             raise
-        # The cursor keeps what was told. The next tick fails if the error lasts.
-        said = f" {error if isinstance(error, NotDelivered) else type(error).__name__}"
+        # The cursor keeps what was reported. The next tick fails if the error lasts.
+        failed = f" {error if isinstance(error, NotDelivered) else type(error).__name__}"
     return dg.SensorResult(
-        skip_reason=f"{told} told.{said}" if told else "Nothing to tell",
+        skip_reason=f"{reported} reported.{failed}" if reported else "Nothing to report",
         cursor=json.dumps(state),
     )
 

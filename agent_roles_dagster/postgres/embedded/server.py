@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import platformdirs
 
+from agent_roles_dagster.machine import memory
 from agent_roles_dagster.postgres.embedded.account import (
     Account,
     EmbeddedPostgresError,
@@ -40,7 +41,6 @@ from agent_roles_dagster.postgres.embedded.account import (
 )
 from agent_roles_dagster.postgres.embedded.locks import file_lock, try_exclusive
 from agent_roles_dagster.postgres.embedded.programs import find_programs
-from agent_roles_dagster.settings import memory
 
 if sys.platform != "win32":
     import fcntl
