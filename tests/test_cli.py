@@ -387,7 +387,7 @@ def test_a_load_whose_checks_find_errors_says_how_many(pipeline: Pipeline) -> No
     assert (code, said.splitlines()[-1]) == (3, "load: 1 error")
     assert applied(pipeline) == ["day1", "day2"]
     # It is told when it is loaded, not each night.
-    assert load() == (0, "Loaded 0 of 0 days. 2 more were staged as they landed.\n")
+    assert load() == (0, "Loaded 0 of 0 days. 2 more were staged as landed.\n")
 
 
 @pytest.mark.usefixtures("quick")
