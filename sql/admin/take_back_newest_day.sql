@@ -4,7 +4,7 @@
 --   psql -c "SET agent_roles.sync_day = 'day3'" -f admin/take_back_newest_day.sql \
 --     -f mapping/012_upsert_agent_roles.sql
 -- At any other level, what a run publishes while this waits for its turn would not be seen.
-BEGIN ISOLATION LEVEL READ COMMITTED;
+START TRANSACTION ISOLATION LEVEL READ COMMITTED;
 
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE

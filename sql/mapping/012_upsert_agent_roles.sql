@@ -1,6 +1,6 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
 -- At any other level, what a run publishes while this waits for the lock would not be seen.
-BEGIN ISOLATION LEVEL READ COMMITTED;
+START TRANSACTION ISOLATION LEVEL READ COMMITTED;
 
 SELECT
     pg_catalog.set_config(

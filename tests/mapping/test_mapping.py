@@ -249,12 +249,10 @@ def test_no_snapshot_is_dropped_by_what_was_to_be_seen_before_the_wait(
 ) -> None:
     with connect(pipeline.database):
         pass  # creates the schema
-    with (
-        pytest.raises(psycopg.errors.RaiseException, match="no snapshot was dropped"),
-        psycopg.connect(pipeline.database, autocommit=True) as connection,
-    ):
+    with psycopg.connect(pipeline.database, autocommit=True) as connection:
         connection.execute(
             f"SET default_transaction_isolation = '{level}'; SET agent_roles.keep_days = '1';"
             " SET agent_roles.sync_day = 'day3'; SET agent_roles.landed_days = '{}'".encode()
         )
-        connection.execute(sql_file("mapping/prune_snapshots").encode())
+        with pytest.raises(psycopg.errors.RaiseException, match="no snapshot was dropped"):
+            connection.execute(sql_file("mapping/prune_snapshots").encode())
