@@ -76,7 +76,7 @@ def apply_day(
             _require_sound(facts, day)
         filled = one(connection, "SELECT agent_role_fill_mapping()")
         counts = run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)
-        _begin, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
+        _begin, _level, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
         if filled or followed:
             # The next run reads this table from end to end, with the dead rows.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")

@@ -3,8 +3,10 @@
 -- 012_upsert_agent_roles.sql afterwards, so that the mapping follows. In the folder sql:
 --   psql -c "SET agent_roles.sync_day = 'day3'" -f admin/take_back_newest_day.sql \
 --     -f mapping/012_upsert_agent_roles.sql
+BEGIN;
+
 -- At any other level, what a run publishes while this waits for its turn would not be seen.
-START TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SET LOCAL transaction_isolation = 'read committed';
 
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE

@@ -1,6 +1,8 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
+BEGIN;
+
 -- At any other level, what a run publishes while this waits for the lock would not be seen.
-START TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SET LOCAL transaction_isolation = 'read committed';
 
 SELECT
     pg_catalog.set_config(
