@@ -79,6 +79,7 @@ def stage_day(
             staging_turn(connection, on_wait=lambda: say(wait)),
         ):
             marks.append(time.monotonic())
+            progress.begin(lasting(f"{sync_day}: preparing"))
             dump = find_dump(settings.landing, sync_day)
             neighbours = find_neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)

@@ -1097,6 +1097,58 @@ def test_a_run_drops_what_killed_runs_left_and_no_other_table(pipeline: Pipeline
     assert _load_tables(pipeline) == sorted(mine)
 
 
+def test_a_table_of_a_killed_run_that_a_dump_tool_reads_stays_for_a_later_run(
+    pipeline: Pipeline,
+) -> None:
+    with connect(pipeline.database):
+        pass  # creates the schema
+    left = [f"agent_roles_load_{name}_0123456789ab" for name in ("delta", "rows")]
+    for name in left:
+        pipeline.execute(f"CREATE TABLE public_days.{name} (id BIGINT)")
+    with psycopg.connect(pipeline.database) as dump:
+        dump.execute(f"LOCK TABLE public_days.{left[0]} IN ACCESS SHARE MODE".encode())
+        _land(pipeline, "day1", [1])
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                assert pool.submit(_stage_alone, pipeline, "day1").result(60).assigned == 1
+            finally:
+                dump.rollback()
+        assert _load_tables(pipeline) == left[:1]
+    _stage_alone(pipeline, "day1")
+    assert _load_tables(pipeline) == []
+
+
+def test_a_dump_tool_that_reads_the_load_tables_holds_up_no_run_that_applies_a_day(
+    pipeline: Pipeline,
+) -> None:
+    """The run that it holds up says so."""
+    _land(pipeline, "day1", [1])
+    _stage_alone(pipeline, "day1")
+    _land(pipeline, "day2", [1, 2])
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(pipeline.database) as dump:
+
+        def hold() -> None:
+            table = _load_table(pipeline, "errors")
+            dump.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE".encode())
+
+        run = pool.submit(_stage_alone, pipeline, "day2", said.put, before_loading=hold)
+        try:
+            assert said.get(timeout=60) == (
+                "day2: waiting, since another session reads its load tables, as a dump tool may"
+            )
+            apply = pool.submit(apply_day, pipeline.database, "day1", "a run", say=print)
+            assert apply.result(30).written == 1
+            # It wants another one, and PostgreSQL ends neither of the two.
+            dump.execute(
+                f"LOCK TABLE {_load_table(pipeline, 'rows')} IN ACCESS SHARE MODE".encode()
+            )
+        finally:
+            dump.rollback()
+        assert run.result(60).assigned == 2
+    assert said.get().startswith("day2: seconds: waiting")
+
+
 def test_a_run_that_fails_leaves_no_load_table(pipeline: Pipeline) -> None:
     _land(pipeline, "day1", [1], files=[{"name": "roles.json", "records": 2}])
     seen = []
