@@ -634,8 +634,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a day is not compared with a snapshot that somebody changed",
-        _PACKAGE + "staging/verify.py",
-        'counts["in_previous"] != previous["assigned"]',
+        _PACKAGE + "staging/neighbours.py",
+        'found != day["assigned"]',
         "False",
         _IN_STAGING + "test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed",
     ),

@@ -15,7 +15,10 @@ from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
 _PREFIX = "agent_roles_load_"
-COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
+COUNTS = (
+    *("valid_rows", "valid_pairs", "invalid_rows"),
+    *("in_day", "in_previous", "in_next", "removals"),
+)
 
 
 @dataclass(frozen=True)
