@@ -956,8 +956,8 @@ MUTATIONS = (
     Mutation(
         "what a killed run spilled is removed",
         _SAIL,
-        "                    shutil.rmtree(old, ignore_errors=True)",
-        "                    pass",
+        "                    shutil.rmtree(old, ignore_errors=True)\n",
+        "",
         _IN_SAIL + "test_what_a_killed_run_spilled_is_removed_and_a_running_ones_is_not",
     ),
     Mutation(
