@@ -23,7 +23,7 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Load:
-    """One run's load tables, and the day they are for.
+    """One run's load tables.
 
     Attributes:
         is_first: there is nothing to compare the day with, so each staged row is a change.
@@ -32,7 +32,6 @@ class Load:
     url: str = field(repr=False)  # may hold a password
     schema: str
     token: str
-    sync_day: str
     loaded_at: datetime
     is_first: bool
 
