@@ -188,7 +188,8 @@ WHERE NOT EXISTS (
         AND known.observed_at = day.observed_at
 );
 
--- And the single pairs that no pending day has.
+-- It must also follow each pair that changed, unless the pair is one of the day's changes and the
+-- day is pending.
 INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT
     delta.agent_id,
