@@ -648,8 +648,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a day is not compared with a snapshot that somebody changed",
-        _PACKAGE + "staging/verify.py",
-        'counts["in_previous"] != previous["assigned"]',
+        _PACKAGE + "staging/neighbours.py",
+        'found != day["assigned"]',
         "False",
         _IN_STAGING + "test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed",
     ),
@@ -970,8 +970,8 @@ MUTATIONS = (
     Mutation(
         "what a killed run spilled is removed",
         _SAIL,
-        "                    shutil.rmtree(old, ignore_errors=True)",
-        "                    pass",
+        "                    shutil.rmtree(old, ignore_errors=True)\n",
+        "",
         _IN_SAIL + "test_what_a_killed_run_spilled_is_removed_and_a_running_ones_is_not",
     ),
     Mutation(

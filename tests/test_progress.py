@@ -87,7 +87,7 @@ def test_an_error_of_the_step_is_the_steps_own() -> None:
 def target(pipeline: Pipeline) -> Load:
     with connect(pipeline.database):
         pass  # creates the schema
-    made = Load(pipeline.database, "public_days", "0123456789ab", "day1", None, True)  # type: ignore[arg-type]
+    made = Load(pipeline.database, "public_days", "0123456789ab", None, True)  # type: ignore[arg-type]
     create_load_tables(made)
     return made
 
@@ -176,8 +176,7 @@ def test_a_run_says_what_it_does_from_its_beginning_to_its_end(
         settings, url, engine, "day1",
         sealed=None, run_id="a run", accept_removals=None, say=heard, say_every=SOON,
     )  # fmt: skip
-    # Each file has a row that says that it was read.
-    assert rows_read() - read == staged.raw_rows + staged.files
+    assert rows_read() - read == staged.raw_rows
     with psycopg.connect(pipeline.database) as other:
         other.execute("SELECT FROM agent_role_sync_days FOR UPDATE")
         run = threading.Thread(

@@ -8,6 +8,7 @@ uses the connection through a Unix socket that only this account may use.
 import ctypes
 import logging
 import os
+import shutil
 import socket
 import stat
 import struct
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
 # Seconds to wait for the server. It takes a millisecond, unless the machine is busy.
 _PATIENCE = 60
+_LONGEST_PATH = 100  # bytes, of a Unix socket
 _DESCRIPTORS = "/dev/fd"  # A process's open files, on Linux and macOS.
 _SO_ATTACH_FILTER = 26  # A Linux option that Python has no name for.
 
@@ -33,11 +35,13 @@ class Intruder(RuntimeError):
 
 
 @contextmanager
-def only_connection(start: Callable[[], int]) -> Iterator[str]:
+def only_connection(start: Callable[[], int], place: Path) -> Iterator[str]:
     """Start a server, and open the only connection to it.
 
     Args:
         start: starts the server, and returns its port on the loopback interface.
+        place: a folder that only this account may enter. Before it is removed, `remove_door` is
+            called.
 
     Yields:
         The target for gRPC: a Unix socket in a folder that only this account may enter.
@@ -45,19 +49,28 @@ def only_connection(start: Callable[[], int]) -> Iterator[str]:
     Raises:
         Intruder: another process has connected. It was cut off.
     """
-    # The path of a Unix socket has at most a hundred bytes.
-    place = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
     with ExitStack() as opened:
-        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="roles-", dir=place))
+        path = place / "door"
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
+            elsewhere = tempfile.TemporaryDirectory(prefix="roles-", dir=short)
+            path = Path(opened.enter_context(elsewhere), "door")
+            (place / "door").symlink_to(path.parent)
         door = opened.enter_context(closing(socket.socket(socket.AF_UNIX)))
-        door.bind(str(Path(folder, "door")))
+        door.bind(str(path))
         door.listen(1)
         ours = opened.enter_context(closing(socket.socket()))
         # Our port is known before the server starts, so the kernel can drop all others.
         ours.bind((_LOOPBACK, 0))
         _connect(ours, start())
         threading.Thread(target=_relay, args=(door, ours), daemon=True).start()
-        yield f"unix:{folder}/door"
+        yield f"unix:{path}"
+
+
+def remove_door(place: Path) -> None:
+    """Remove what `only_connection` made outside of its place."""
+    with suppress(OSError):
+        shutil.rmtree((place / "door").readlink(), ignore_errors=True)
 
 
 def _connect(ours: socket.socket, port: int) -> None:

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-from agent_roles_dagster.engines.door import Intruder, only_connection
+from agent_roles_dagster.engines.door import Intruder, only_connection, remove_door
 from agent_roles_dagster.engines.errors import SailError
 from agent_roles_dagster.engines.tasks import let_tasks_run, stop_tasks
 from agent_roles_dagster.machine import cores
@@ -57,7 +57,7 @@ def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[Spar
 
         let_tasks_run()
         try:
-            with only_connection(start) as target:
+            with only_connection(start, spill) as target:
                 try:
                     session = _connected(target, config)
                     # Starting the server has replaced the handler of SIGINT.
@@ -80,6 +80,7 @@ def sail_session(config: Mapping[str, str], settings: Settings) -> Iterator[Spar
 def _advice(error: BaseException, settings: Settings, spill: Path) -> str | None:
     """What to say about a known error; None for any other."""
     text = str(error) if isinstance(error, PySparkException) else ""
+    text = text.replace(str(spill / "door"), "")  # No file of rows, and gRPC's errors name it.
     if isinstance(error, Intruder):
         return (
             "Another process of this machine has connected to Sail's server and was cut off. No"
@@ -165,7 +166,10 @@ def _environment(settings: Settings, spill: Path) -> Iterator[None]:
 
 @contextmanager
 def _spill_folder(home: Path) -> Iterator[Path]:
-    """A folder for what does not fit into memory. Folders that killed runs left are removed."""
+    """A folder for what does not fit into memory, and for the door.
+
+    Folders that killed runs left are removed.
+    """
     parent = home / "spill"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -177,7 +181,12 @@ def _spill_folder(home: Path) -> Iterator[Path]:
     with ExitStack() as held:
         with _locked(parent):
             for old in parent.iterdir():
-                with suppress(BlockingIOError), _locked(old, fcntl.LOCK_NB):
+                # It is another run's, or was, and that run has removed it.
+                with (
+                    suppress(BlockingIOError, FileNotFoundError),
+                    _locked(old, fcntl.LOCK_NB),
+                ):
+                    remove_door(old)
                     shutil.rmtree(old, ignore_errors=True)
             folder.mkdir(mode=0o700)
             held.enter_context(_locked(folder))

@@ -13,6 +13,9 @@ from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file
 from agent_roles_dagster.progress import Progress, writing
 from agent_roles_dagster.sync_days import day_number
 
+# The COMMIT of the file that follows ends it. A pooler may give a session of another level.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -58,7 +61,7 @@ def apply_day(
         Progress(say, writing(url, f"{sync_day}: applying"), say_every),
     ):
         wait = f"{sync_day}: waiting, since another run is changing the tables"
-        connection.execute("BEGIN")  # which the file's own COMMIT ends
+        connection.execute(_BEGIN)
         lock_tables(connection, on_wait=lambda: say(wait))
         # While this run has the lock, no day is added to these.
         rows = rows_of_file(connection, "mapping/days_to_apply", sync_day=sync_day)
@@ -73,7 +76,7 @@ def apply_day(
             _require_sound(facts, day)
         filled = one(connection, "SELECT agent_role_fill_mapping()")
         counts = run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)
-        _begin, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
+        _begin, _level, _path, _lock, _plan, written, deleted, _days, followed, _commit = counts
         if filled or followed:
             # The next run reads this table from end to end, with the dead rows.
             connection.execute("VACUUM (SKIP_LOCKED) agent_role_pending")
@@ -120,11 +123,11 @@ def take_back_newest_day(connection: Connection, sync_day: str, run_id: str) -> 
         NotTakenBack: it is not staged, or not the newest day, or the day before was pruned.
         psycopg.Error: the database. If the day is taken back, the next run has the mapping follow.
     """
-    connection.execute("BEGIN")  # which the file's own COMMIT ends
+    connection.execute(_BEGIN)
     try:
         run_file(connection, "admin/take_back_newest_day", sync_day=sync_day)
     except psycopg.errors.RaiseException as error:
         hint = error.diag.message_hint
         raise NotTakenBack(f"{error.diag.message_primary}. {hint}") from None
-    connection.execute("BEGIN")
+    connection.execute(_BEGIN)
     run_file(connection, "mapping/012_upsert_agent_roles", run_id=run_id)

@@ -24,7 +24,7 @@ from adbc_driver_manager import (
     Error,
 )
 
-from agent_roles_dagster.postgres.connection import SESSION, with_encoding
+from agent_roles_dagster.postgres.connection import SESSION, conninfo
 
 _INGEST_OPTION_TARGET_DB_SCHEMA = "adbc.ingest.target_db_schema"
 
@@ -44,7 +44,7 @@ class ArrowConnection:
                 self._begin()
                 return
             self._close()
-        self._database = adbc_driver_postgresql.connect(with_encoding(url))
+        self._database = adbc_driver_postgresql.connect(conninfo(url))
         self._connection = AdbcConnection(self._database)
         self._begin()
 

@@ -1,6 +1,7 @@
 """PostgreSQL: where it is, how to connect, and which version the tables must have."""
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -70,11 +71,11 @@ def connect(url: str) -> Iterator[Connection]:
         NotReachable: no connection was made for another reason. Trying again may help.
     """
     _require_url(url)
-    kept = _kept.pop(url, None) if _kept is not None else None
+    kept = _kept.by_url.pop(url, None) if _kept.by_url is not None else None
     try:
         # No prepared statements: a pooler may give another session, which does not have them.
         opened = kept or psycopg.connect(
-            with_encoding(url), autocommit=True, row_factory=dict_row, prepare_threshold=None
+            conninfo(url), autocommit=True, row_factory=dict_row, prepare_threshold=None
         )
     except psycopg.OperationalError as error:
         kind = Refused if REFUSALS.search(str(error)) else NotReachable
@@ -114,21 +115,26 @@ def _prepare(connection: Connection) -> None:
     _require_version(connection, place["has_version"])
 
 
-_kept: dict[str, Connection] | None = None
+class _Kept(threading.local):
+    """The connections of a thread that keeps them, by URL."""
+
+    by_url: dict[str, Connection] | None = None
+
+
+_kept = _Kept()
 
 
 @contextmanager
 def connection_kept() -> Iterator[None]:
-    """Within it, a closed connection is kept open, and the next `connect` takes it.
+    """Within it, a closed connection is kept open, and this thread's next `connect` takes it.
 
-    For a process that connects many times, one after the other. Only one thread may connect.
+    For a process that connects many times, one after the other.
     """
-    global _kept
-    _kept = {}
+    _kept.by_url = {}
     try:
         yield
     finally:
-        kept, _kept = _kept, None
+        kept, _kept.by_url = _kept.by_url, None
         for connection in kept.values():
             connection.close()
 
@@ -141,15 +147,20 @@ def _closed_or_kept(connection: Connection, url: str) -> Iterator[Connection]:
         connection.close()
         raise
     is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-    if _kept is None or url in _kept or not is_idle:
+    if _kept.by_url is None or url in _kept.by_url or not is_idle:
         connection.close()
     else:
-        _kept[url] = connection
+        _kept.by_url[url] = connection
 
 
-def with_encoding(url: str) -> str:
-    """The URL's parameters, with UTF-8 for text, also if the URL or the environment differs."""
-    return psycopg.conninfo.make_conninfo(url, client_encoding="UTF8")
+def conninfo(url: str) -> str:
+    """The URL's parameters with ours: UTF-8 whatever it says, keepalives unless it says otherwise.
+
+    A load balancer may cut a connection that is silent, as the turn's is while the tasks load.
+    """
+    keepalives = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+    own = psycopg.conninfo.conninfo_to_dict(url)
+    return psycopg.conninfo.make_conninfo("", **{**keepalives, **own, "client_encoding": "UTF8"})
 
 
 def _require_utf8(connection: Connection) -> None:

@@ -42,16 +42,18 @@ def run_file(connection: Connection, name: str, **parameters: str) -> list[int]:
 
 
 def rows_of_file(connection: Connection, name: str, **parameters: str) -> list[dict[str, Any]]:
-    """The rows of a SQL file's last statement. It reads its parameters as `agent_roles.<name>`."""
+    """The rows of a SQL file's last query. It reads its parameters as `agent_roles.<name>`."""
     # All at once, which is one round trip and one transaction: a day asks dozens of such questions.
     settings = [
         sql.SQL("SELECT set_config({}, {}, TRUE);").format(f"agent_roles.{key}", value)
         for key, value in parameters.items()
     ]
     cursor = connection.execute(sql.SQL("").join(settings).as_bytes() + sql_file(name).encode())
+    rows = cursor.fetchall() if cursor.description else []
     while cursor.nextset():
-        pass
-    return cursor.fetchall()
+        if cursor.description:  # The statement was a query.
+            rows = cursor.fetchall()
+    return rows
 
 
 def one(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:

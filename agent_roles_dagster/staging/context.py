@@ -12,7 +12,6 @@ class Staging:
 
     Attributes:
         url: libpq URL of the database.
-        sealed: the content digest of the dump that is expected. None accepts any dump.
         run_id: the run of Dagster.
         accept_removals: why the removals are right although the guard would hold the day. None if
             nobody accepted them.
@@ -23,7 +22,6 @@ class Staging:
     settings: Settings
     url: str = field(repr=False)  # may hold a password
     sync_day: str
-    sealed: str | None
     run_id: str
     accept_removals: str | None
     approver: str | None

@@ -123,6 +123,7 @@ def _loadable(
         ("valid_pairs", pc.greater(pairs["valid_rows"], 0)),
         ("in_day", _has(pairs, Decision.IN_DAY)),
         ("in_previous", _has(pairs, Decision.IN_PREVIOUS)),
+        ("in_next", _has(pairs, Decision.IN_NEXT)),
         ("removals", _has(pairs, Decision.REMOVED)),
     ):
         counts[name] += pc.sum(value).as_py() or 0

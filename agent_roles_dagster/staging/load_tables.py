@@ -1,10 +1,12 @@
 """A run's load tables, which take what Spark's tasks load until it is published."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import psycopg
 from psycopg import sql
 
 from agent_roles_dagster.postgres.connection import connect
@@ -13,12 +15,15 @@ from agent_roles_dagster.postgres.sql_files import Connection, one, rows_of_file
 FILLED_TABLES = ("rows", "delta", "errors", "notes")
 LOAD_TABLES = (*FILLED_TABLES, "claims", "day")
 _PREFIX = "agent_roles_load_"
-COUNTS = ("valid_rows", "valid_pairs", "invalid_rows", "in_day", "in_previous", "removals")
+COUNTS = (
+    *("valid_rows", "valid_pairs", "invalid_rows"),
+    *("in_day", "in_previous", "in_next", "removals"),
+)
 
 
 @dataclass(frozen=True)
 class Load:
-    """One run's load tables, and the day they are for.
+    """One run's load tables.
 
     Attributes:
         is_first: there is nothing to compare the day with, so each staged row is a change.
@@ -27,7 +32,6 @@ class Load:
     url: str = field(repr=False)  # may hold a password
     schema: str
     token: str
-    sync_day: str
     loaded_at: datetime
     is_first: bool
 
@@ -39,14 +43,14 @@ class Load:
 
 
 def create_load_tables(load: Load) -> None:
-    """Create this run's load tables, and drop those that a killed run left.
+    """Create this run's load tables, and drop those that a killed run left and nobody uses.
 
     It has a connection of its own, so that the tasks see the tables while the transaction of
     `staging_turn` goes on. The caller must be in that transaction: then no other run loads.
     """
     with connect(load.url) as connection:
-        left = rows_of_file(connection, "load/left_tables")
-        _drop(connection, [sql.Identifier(load.schema, row["name"]) for row in left])
+        for row in rows_of_file(connection, "load/left_tables"):
+            _drop_unless_used(connection, sql.Identifier(load.schema, row["name"]))
         with connection.transaction():
             _search(connection, load.schema, _main(connection))
             run_file(connection, "load/020_create_load_tables")
@@ -62,6 +66,13 @@ def drop_load_tables(connection: Connection, load: Load) -> None:
         _drop(connection, [load.table(name) for name in LOAD_TABLES])
 
 
+def _drop_unless_used(connection: Connection, table: sql.Identifier) -> None:
+    """Drop a table, or leave it to a later run. A dump tool may hold a lock on it for hours."""
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '500ms'")
+        _drop(connection, [table])
+
+
 def drop_used_tables(connection: Connection, load: Load) -> None:
     """Drop what `use_load_tables` renamed. A table that became the day's partition stays."""
     _drop(connection, [sql.Identifier(load.schema, _PREFIX + name) for name in LOAD_TABLES])
@@ -72,11 +83,34 @@ def _drop(connection: Connection, tables: Sequence[sql.Identifier]) -> None:
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(tables)))
 
 
-def use_load_tables(connection: Connection, load: Load) -> None:
-    """In this transaction, give the run's tables the names that the SQL files know."""
-    connection.execute(lock_statement(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
+def use_load_tables(connection: Connection, load: Load, *, on_wait: Callable[[], None]) -> None:
+    """In this transaction, give the run's tables the names that the SQL files know.
+
+    It comes before `lock_tables`: who uses one of these tables holds up no other run that applies
+    a day.
+
+    Args:
+        on_wait: called once before it waits, if another session uses one of the tables.
+    """
+    if not _has_locked(connection, load):
+        on_wait()
+        while not _has_locked(connection, load):
+            pass  # It has waited for half a second.
     _search(connection, load.schema, _main(connection))
     _rename(connection, load, away=False)
+
+
+def _has_locked(connection: Connection, load: Load) -> bool:
+    """Lock all of the run's tables, or none. A dump tool that wants another one can go on then."""
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '500ms'")
+            connection.execute(lock_statement(load, LOAD_TABLES, "ACCESS EXCLUSIVE"))
+            # The rest of the transaction waits as long as it must.
+            connection.execute("SET LOCAL lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
 
 
 def _main(connection: Connection) -> str:

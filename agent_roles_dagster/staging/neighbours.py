@@ -40,6 +40,21 @@ class Neighbours:
                     f" table. Materialise {day['sync_day']} again, then {sync_day}"
                 )
 
+    def require_whole(self, sync_day: str, *, in_previous: int, in_next: int) -> None:
+        """Refuse a comparison with a snapshot that has more or fewer pairs than when it was staged.
+
+        Args:
+            in_previous, in_next: how many assigned pairs these days' snapshots had.
+        """
+        for day, found in ((self.previous, in_previous), (self.next, in_next)):
+            if day is not None and found != day["assigned"]:
+                raise Pruned(
+                    f"{sync_day} can't be staged: the snapshot of {day['sync_day']}, which it is"
+                    f" compared with, has {found:,} assigned pairs, and had {day['assigned']:,}"
+                    " when it was staged: somebody changed it. Nothing was changed in any table."
+                    f" Materialise {day['sync_day']} again, then {sync_day}"
+                )
+
     def snapshots(self) -> dict[str, SeenAs]:
         """By sync day, what its staged rows mean: an assigned one, a removed one, any other."""
         days = (

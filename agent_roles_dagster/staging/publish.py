@@ -40,9 +40,11 @@ def publish(
         previous=staged.previous_assigned,
         removals=staged.removed,
     )
-    wait = f"{run.sync_day}: waiting, since another run is changing the tables"
-    lock_tables(connection, on_wait=lambda: run.say(wait))
-    use_load_tables(connection, target)
+    waiting = f"{run.sync_day}: waiting, since another"
+    used = f"{waiting} session reads its load tables, as a dump tool may"
+    use_load_tables(connection, target, on_wait=lambda: run.say(used))
+    changed = f"{waiting} run is changing the tables"
+    lock_tables(connection, on_wait=lambda: run.say(changed))
     held = None
     if reason and not run.accept_removals:
         sample = removal_sample(connection, run.sync_day)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
 from agent_roles_dagster.engines.tasks import Batches, add_rows_read, map_in_arrow
@@ -32,7 +33,7 @@ def read_roles_raw(
             for group in batch.column(0).to_pylist():
                 for file in groups[group]:
                     for rows in read_file(sync_day, file):
-                        add_rows_read(len(rows))
+                        add_rows_read(pc.sum(pc.equal(rows["kind"], "row")).as_py() or 0)
                         yield rows
 
     return map_in_arrow(spark.range(0, len(groups), 1, len(groups)), read, RAW_ROWS)

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from agent_roles_dagster.engines.tasks import Batches, map_in_arrow
 from agent_roles_dagster.postgres.arrow import ArrowConnection
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
+from agent_roles_dagster.rules import ASSIGNED, REMOVED
 from agent_roles_dagster.staging.transform import SNAPSHOT_SCHEMA, Seen
 
 _PAGES_PER_TASK = 16_384
@@ -66,7 +67,7 @@ def _partition(connection: Connection, sync_day: str) -> tuple[str, int]:
 def _range_queries(
     connection: Connection, partition: str, pages: int, seen_as: SeenAs
 ) -> list[str]:
-    """Queries that together read the partition. Each reads a range of its pages.
+    """Queries that together read the rows of the partition that mean something, by ranges of pages.
 
     Args:
         partition: its name, quoted, with its schema.
@@ -74,14 +75,18 @@ def _range_queries(
     select = sql.SQL(
         "SELECT agent_id, role_id,"
         " CASE status WHEN 'assigned' THEN {} WHEN 'removed' THEN {} ELSE {} END AS seen"
-        " FROM {} WHERE ctid >= {}::tid AND ctid < {}::tid"
+        " FROM {} WHERE ctid >= {}::tid AND ctid < {}::tid{}"
     )
+    known = zip((ASSIGNED, REMOVED), seen_as[:2], strict=True)
+    statuses = [sql.Literal(status) for status, seen in known if seen]
+    only = sql.SQL(" AND status IN ({})").format(sql.SQL(", ").join(statuses))
     return [
         select.format(
             *map(sql.Literal, map(int, seen_as)),
             sql.SQL(partition),
             sql.Literal(f"({at},0)"),
             sql.Literal(f"({at + _PAGES_PER_TASK},0)"),
+            sql.SQL("") if seen_as[2] else only,
         ).as_string(connection)
         for at in range(0, pages, _PAGES_PER_TASK)
     ]

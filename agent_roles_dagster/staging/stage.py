@@ -55,7 +55,8 @@ def stage_day(
 
     Args:
         engine: enters the engine. It is called once there is something to compute.
-        sealed, run_id, accept_removals, approver, say: see `Staging`.
+        sealed: the content digest of the dump that is expected. None accepts any dump.
+        run_id, accept_removals, approver, say: see `Staging`.
         say_every: seconds between lines about progress. None means the default.
 
     Raises: (of all but `Held`, no table was changed)
@@ -69,7 +70,7 @@ def stage_day(
         psycopg.Error: the database.
     """
     day_number(sync_day)  # Refuses any other name before a folder of that name is looked for.
-    run = Staging(settings, url, sync_day, sealed, run_id, accept_removals, approver, say)
+    run = Staging(settings, url, sync_day, run_id, accept_removals, approver, say)
     marks = [time.monotonic()]
     target = None
     try:
@@ -80,12 +81,13 @@ def stage_day(
             staging_turn(connection, on_wait=lambda: say(wait)),
         ):
             marks.append(time.monotonic())
+            progress.begin(lasting(f"{sync_day}: preparing"))
             dump = find_dump(settings.landing, sync_day)
             neighbours = find_neighbours(connection, sync_day)
             neighbours.require_kept(sync_day)
             now = datetime.now(UTC).replace(tzinfo=None)
             schema, token = days_schema(connection), uuid.uuid4().hex[:12]
-            target = Load(url, schema, token, sync_day, now, neighbours.is_first())
+            target = Load(url, schema, token, now, neighbours.is_first())
             create_load_tables(target)
             progress.begin(lasting(f"{sync_day}: starting the engine"))
             _spare_the_collector()

@@ -48,7 +48,8 @@ class Seen(IntFlag):
 class Decision(IntFlag):
     """What to do with a pair. It is one number, as each column takes time on its way to Python.
 
-    IN_DAY, IN_PREVIOUS: the pair is in this day's, or the previous day's snapshot.
+    IN_DAY, IN_PREVIOUS, IN_NEXT: the pair is in this day's, the previous or the next day's
+        snapshot.
     STAGE_...: add a row with this status. UNSTAGE: take out the rows that were staged before.
     ASSIGNED, REMOVED: what the day changes, compared with the previous day.
     IS_CHANGED: the recorded change is another one.
@@ -68,6 +69,7 @@ class Decision(IntFlag):
     NEXT_ASSIGNED = 1024
     NEXT_REMOVED = 2048
     NEXT_IS_CHANGED = 4096
+    IN_NEXT = 8192
 
 
 def transform_agent_roles(
@@ -178,6 +180,7 @@ def _decided(grouped: DataFrame, *, has_next: bool) -> DataFrame:
     }
     if has_next:
         decided |= {
+            Decision.IN_NEXT: next_assigned,
             Decision.NEXT_STAGE_REMOVED: next_loses & ~next_removed,
             Decision.NEXT_UNSTAGE: next_removed & ~next_loses,
             Decision.NEXT_ASSIGNED: next_gets,

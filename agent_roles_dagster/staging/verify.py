@@ -5,7 +5,7 @@ import json
 from agent_roles_dagster.display import plain
 from agent_roles_dagster.landing.dump import Dump
 from agent_roles_dagster.landing.seal import check_digests, content_digest
-from agent_roles_dagster.outcomes import LostRows, NotRead, Pruned, Unreadable
+from agent_roles_dagster.outcomes import LostRows, NotRead, Unreadable
 from agent_roles_dagster.postgres.sql_files import Connection
 from agent_roles_dagster.staging.load_tables import Load, loaded_counts, loaded_notes
 from agent_roles_dagster.staging.neighbours import Neighbours
@@ -41,15 +41,9 @@ def check_loaded(
             " raw_roles again, together with what follows"
         )
     counts = loaded_counts(connection, target)
-    previous = neighbours.previous
-    if previous is not None and counts["in_previous"] != previous["assigned"]:
-        raise Pruned(
-            f"{dump.sync_day} can't be staged: the snapshot of {previous['sync_day']}, which it is"
-            f" compared with, has {counts['in_previous']:,} assigned pairs, and had"
-            f" {previous['assigned']:,} when it was staged: somebody changed it. Nothing was"
-            f" changed in any table. Materialise {previous['sync_day']} again, then"
-            f" {dump.sync_day}"
-        )
+    neighbours.require_whole(
+        dump.sync_day, in_previous=counts["in_previous"], in_next=counts["in_next"]
+    )
     raw_rows = sum(file["rows"] for file in files)
     if raw_rows != counts["valid_rows"] + counts["invalid_rows"]:
         raise LostRows(

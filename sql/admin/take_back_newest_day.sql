@@ -5,6 +5,9 @@
 --     -f mapping/012_upsert_agent_roles.sql
 BEGIN;
 
+-- At any other level, what a run publishes while this waits for its turn would not be seen.
+SET LOCAL transaction_isolation = 'read committed';
+
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
 );

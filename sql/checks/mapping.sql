@@ -1,8 +1,9 @@
--- The facts for the checks on the mapping, from one pass over it and over the newest staged day.
--- Both must have the same assigned pairs: their number and the sum of their hashes are compared, as
--- a join of tens of millions of pairs takes many times as long. A row is counted as assigned by its
--- times, which are read faster than the text of its status. If the two disagree, the row is
--- inconsistent, and mapping_offenders.sql goes by the status.
+-- The facts for the checks on the mapping, from one pass over it. It must have the assigned pairs
+-- of the newest staged day: their number and the sum of their hashes are compared, as a join of
+-- tens of millions of pairs takes many times as long. Those of the day are on its record, as
+-- checks/staging.sql finds its rows to be. A row is counted as assigned by its times, which are
+-- read faster than the text of its status. If the two disagree, the row is inconsistent, and
+-- mapping_offenders.sql goes by the status.
 WITH mapping AS (
     SELECT
         count(*) - count(removed_at) AS pairs,
@@ -19,16 +20,27 @@ WITH mapping AS (
 
 staged AS (
     SELECT
-        count(*) AS pairs,
-        coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint
-    FROM stg_agent_roles
-    WHERE
-        status = 'assigned'
-        AND sync_day = (SELECT newest.sync_day FROM agent_role_newest_day AS newest)
+        day.assigned AS pairs,
+        -- The record's is of the removed pairs, too.
+        day.fingerprint - (
+            SELECT coalesce(sum(agent_role_pair_hash(change.agent_id, change.role_id)), 0)
+            FROM agent_role_changes AS change
+            WHERE
+                change.day_no = day.day_no
+                AND change.change = 'removed'
+                -- A first day has many changes, and none of these.
+                AND day.removed > 0
+        ) AS fingerprint
+    FROM agent_role_newest_day AS newest
+    INNER JOIN agent_role_sync_days AS day ON newest.sync_day = day.sync_day
 )
 
 SELECT
     mapping.inconsistent,
-    (mapping.pairs, mapping.fingerprint) = (staged.pairs, staged.fingerprint) AS is_same
+    -- Without a staged day, there are no pairs.
+    CASE
+        WHEN staged.pairs IS NULL THEN mapping.pairs = 0
+        ELSE (mapping.pairs, mapping.fingerprint) = (staged.pairs, staged.fingerprint)
+    END AS is_same
 FROM mapping
-CROSS JOIN staged;
+LEFT JOIN staged ON TRUE;

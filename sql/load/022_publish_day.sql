@@ -16,32 +16,40 @@ WHERE
     AND (known.accepted_reason, known.accepted_by, known.accepted_what)
     IS DISTINCT FROM (day.accepted_reason, day.accepted_by, day.accepted_what);
 
-DELETE FROM stg_agent_roles AS staged
-USING agent_roles_load_delta AS delta
-WHERE
-    staged.sync_day = (SELECT sync_day FROM agent_roles_load_day)
-    AND staged.agent_id = delta.agent_id
-    AND staged.role_id = delta.role_id
-    AND delta.unstage AND NOT delta.is_next;
+-- The day is a variable, since PostgreSQL plans for no other day then.
+DO $$
+DECLARE
+    day agent_roles_load_day%ROWTYPE;
+BEGIN
+    SELECT * INTO day FROM agent_roles_load_day;
 
--- Rows without an id match no pair. Only somebody else can have put them there.
-DELETE FROM stg_agent_roles
-WHERE
-    sync_day = (SELECT sync_day FROM agent_roles_load_day)
-    AND (agent_id IS NULL OR role_id IS NULL)
-    AND EXISTS (
-        SELECT FROM agent_roles_load_delta AS delta
-        WHERE delta.unstage AND (delta.agent_id IS NULL OR delta.role_id IS NULL)
-    );
+    DELETE FROM stg_agent_roles AS staged
+    USING agent_roles_load_delta AS delta
+    WHERE
+        staged.sync_day = day.sync_day
+        AND staged.agent_id = delta.agent_id
+        AND staged.role_id = delta.role_id
+        AND delta.unstage AND NOT delta.is_next;
 
-DELETE FROM stg_agent_roles AS staged
-USING agent_roles_load_delta AS delta
-WHERE
-    staged.sync_day = (SELECT next_day FROM agent_roles_load_day)
-    AND staged.agent_id = delta.agent_id
-    AND staged.role_id = delta.role_id
-    AND staged.status = 'removed'
-    AND delta.unstage AND delta.is_next;
+    -- Rows without an id match no pair. Only somebody else can have put them there.
+    DELETE FROM stg_agent_roles AS staged
+    WHERE
+        staged.sync_day = day.sync_day
+        AND (staged.agent_id IS NULL OR staged.role_id IS NULL)
+        AND EXISTS (
+            SELECT FROM agent_roles_load_delta AS delta
+            WHERE delta.unstage AND (delta.agent_id IS NULL OR delta.role_id IS NULL)
+        );
+
+    DELETE FROM stg_agent_roles AS staged
+    USING agent_roles_load_delta AS delta
+    WHERE
+        staged.sync_day = day.next_day
+        AND staged.agent_id = delta.agent_id
+        AND staged.role_id = delta.role_id
+        AND staged.status = 'removed'
+        AND delta.unstage AND delta.is_next;
+END $$;
 
 -- A new day gets the load table as its partition. A day that was staged before gets the new rows.
 DO $$
@@ -180,7 +188,8 @@ WHERE NOT EXISTS (
         AND known.observed_at = day.observed_at
 );
 
--- And the single pairs that no pending day has.
+-- It must also follow each pair that changed, unless the pair is one of the day's changes and the
+-- day is pending.
 INSERT INTO agent_role_pending (agent_id, role_id)
 SELECT
     delta.agent_id,

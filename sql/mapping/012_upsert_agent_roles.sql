@@ -1,6 +1,9 @@
 -- Make the mapping follow what was staged. Run again, it changes nothing.
 BEGIN;
 
+-- At any other level, what a run publishes while this waits for the lock would not be seen.
+SET LOCAL transaction_isolation = 'read committed';
+
 SELECT
     pg_catalog.set_config(
         'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE

@@ -1,7 +1,7 @@
--- Drop old snapshots. The newest `agent_roles.keep_days` days keep theirs. So do the days beside
--- `agent_roles.sync_day`, which can be run again, and beside each of `agent_roles.landed_days` that
--- is not staged yet: these will be compared with them. A later run drops those. The mapping, the
--- changes and the history stay whole.
+-- Drop old snapshots. The newest `agent_roles.keep_days` days keep theirs. So do the days that
+-- another one will be compared with: those beside `agent_roles.sync_day`, which can be run again,
+-- and those beside each of `agent_roles.landed_days` that is not staged yet. A later run drops
+-- them. The mapping, the changes and the history stay whole.
 -- With psql, the landed days by their numbers: PGOPTIONS='-c agent_roles.keep_days=30
 -- -c agent_roles.sync_day=day40 -c agent_roles.landed_days={40,41}'
 -- psql -1 -f mapping/prune_snapshots.sql
@@ -10,6 +10,11 @@ DECLARE
     day TEXT;
     part REGCLASS;
 BEGIN
+    -- At any other level, what a run publishes while this waits for its turn would not be seen.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the transaction is not READ COMMITTED, so no snapshot was dropped'
+        USING HINT = 'Set default_transaction_isolation to read committed, and run again.';
+    END IF;
     PERFORM pg_catalog.set_config(
         'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
     );

@@ -13,7 +13,7 @@ WITH staged AS (
         observed_at,
         lag(day_no) OVER following AS previous_no,
         lag(sync_day) OVER following AS previous_day,
-        -- Set if the source was read no later than the day before, or no earlier than the day after.
+        -- Set if the source was read no later than the day before, or no earlier than the next day.
         CASE
             WHEN observed_at <= lag(observed_at) OVER following
                 THEN row(lag(sync_day) OVER following, lag(observed_at) OVER following)::TEXT

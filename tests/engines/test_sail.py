@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -171,6 +172,49 @@ def test_what_a_killed_run_spilled_is_removed_and_a_running_ones_is_not(settings
         with sail._spill_folder(settings.home) as another:
             assert {running, another} == set((settings.home / "spill").iterdir())
     assert list((settings.home / "spill").iterdir()) == []
+
+
+def test_a_run_that_ends_while_another_one_looks_for_what_is_left_is_not_in_its_way(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = settings.home / "spill" / "of a run that ends"
+    ending.mkdir(parents=True)
+    iterdir = Path.iterdir
+
+    def then_it_ends(folder: Path) -> Iterator[Path]:
+        for found in list(iterdir(folder)):
+            shutil.rmtree(found)
+            yield found
+
+    monkeypatch.setattr(Path, "iterdir", then_it_ends)
+    with sail._spill_folder(settings.home) as folder:
+        assert folder.is_dir()
+
+
+@pytest.mark.parametrize("length", [1, 80])
+def test_the_door_of_a_killed_run_is_removed_with_what_it_spilled(length: int) -> None:
+    """Also where the folder's path is too long for a Unix socket, so that the door is elsewhere."""
+    code = (
+        "import sys, time; from agent_roles_dagster.engines import start;"
+        "from agent_roles_dagster.settings import Settings;"
+        "settings = Settings.from_env({'AGENT_ROLES_HOME': sys.argv[1]});"
+        "running = start.started(start.spark_resource(settings), settings);"
+        "running.__enter__(); print('runs', flush=True); time.sleep(600)"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        home = Path(made, "h" * length)
+        command = [sys.executable, "-c", code, str(home)]
+        env = {**os.environ, "TMPDIR": made}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as run:
+            try:
+                assert run.stdout is not None
+                assert run.stdout.readline() == b"runs\n"
+                assert len(list(Path(made).glob("roles-*"))) == (length > 60)
+            finally:
+                run.kill()
+        with sail._spill_folder(home) as folder:
+            assert list((home / "spill").iterdir()) == [folder]
+        assert list(Path(made).iterdir()) == [home]
 
 
 def test_a_batch_of_another_schema_fails_and_is_not_taken_for_nulls(settings: Settings) -> None:

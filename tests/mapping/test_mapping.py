@@ -8,7 +8,7 @@ import pytest
 from agent_roles_dagster.mapping.apply import apply_day
 from agent_roles_dagster.outcomes import NotApplied
 from agent_roles_dagster.postgres.connection import connect
-from agent_roles_dagster.postgres.sql_files import run_file
+from agent_roles_dagster.postgres.sql_files import run_file, sql_file
 from tests.conftest import Pipeline
 from tests.worlds import with_bulk, write_day
 
@@ -178,3 +178,81 @@ def test_a_mapping_is_filled_at_once_with_what_it_would_follow_day_by_day(
         )
     assert found[0] == found[1]
     assert len(found[0][1]) == found[0][0] > 100
+
+
+# With psql, in a database or as a role that has such a default.
+LEVELS = pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+
+
+def _run_while_day3_is_published(pipeline: Pipeline, level: str, file: str) -> None:
+    """Run a SQL file that has to wait, since another run is publishing day3, which removes (1, 10).
+
+    day1 and day2 are staged and applied, with the pair (1, 10).
+    """
+    with connect(pipeline.database) as connection:
+        for number in (1, 2):
+            connection.execute(
+                f"CREATE TABLE public_days.stg_agent_roles_day{number}"
+                f" PARTITION OF stg_agent_roles FOR VALUES IN ('day{number}');"
+                " INSERT INTO agent_role_sync_days"
+                " (sync_day, day_no, staged_at, observed_at, applied_at)"
+                f" VALUES ('day{number}', {number}, now(), '2026-01-0{number}', now())"
+            )
+        connection.execute(
+            "INSERT INTO agent_role_changes VALUES (1, 10, 1, 'assigned');"
+            "INSERT INTO agent_role_mapping VALUES (1, 10, 'assigned', '2026-01-01')"
+        )
+    isolation = level.replace(" ", "\\ ")
+    options = f"-cdefault_transaction_isolation={isolation} -cagent_roles.sync_day=day2"
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(pipeline.database) as run,
+        psycopg.connect(pipeline.database, autocommit=True, options=options) as waiting,
+    ):
+        run.execute("LOCK TABLE agent_role_turn, agent_role_pending IN SHARE ROW EXCLUSIVE MODE")
+        done = pool.submit(waiting.execute, sql_file(file).encode())
+        while not pipeline.rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not done.done()
+            time.sleep(0.01)
+        run.execute(
+            "INSERT INTO agent_role_sync_days (sync_day, day_no, staged_at, observed_at)"
+            " VALUES ('day3', 3, now(), '2026-01-03');"
+            "INSERT INTO agent_role_changes VALUES (1, 10, 3, 'removed');"
+            "INSERT INTO agent_role_pending (day_no) VALUES (3)"
+        )
+        run.commit()
+        done.result(30)
+
+
+@LEVELS
+def test_a_day_that_is_not_the_newest_any_more_is_not_taken_back(
+    pipeline: Pipeline, level: str
+) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="day2 is not the newest staged day"):
+        _run_while_day3_is_published(pipeline, level, "admin/take_back_newest_day")
+    days = "SELECT sync_day FROM agent_role_sync_days ORDER BY 1"
+    assert pipeline.rows(days) == [("day1",), ("day2",), ("day3",)]
+
+
+@LEVELS
+def test_the_mapping_follows_a_day_that_was_published_while_it_waited(
+    pipeline: Pipeline, level: str
+) -> None:
+    _run_while_day3_is_published(pipeline, level, "mapping/012_upsert_agent_roles")
+    assert pipeline.rows("SELECT status FROM agent_role_mapping") == [("removed",)]
+    assert pipeline.rows("SELECT FROM agent_role_pending") == []
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_no_snapshot_is_dropped_by_what_was_to_be_seen_before_the_wait(
+    pipeline: Pipeline, level: str
+) -> None:
+    with connect(pipeline.database):
+        pass  # creates the schema
+    with psycopg.connect(pipeline.database, autocommit=True) as connection:
+        connection.execute(
+            f"SET default_transaction_isolation = '{level}'; SET agent_roles.keep_days = '1';"
+            " SET agent_roles.sync_day = 'day3'; SET agent_roles.landed_days = '{}'".encode()
+        )
+        with pytest.raises(psycopg.errors.RaiseException, match="no snapshot was dropped"):
+            connection.execute(sql_file("mapping/prune_snapshots").encode())

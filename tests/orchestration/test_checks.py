@@ -1,6 +1,8 @@
 """Each asset check passes on what the job wrote, and fails once somebody damages the tables."""
 
 import json
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -167,6 +169,49 @@ def test_a_pair_in_the_place_of_another_one_is_found_although_the_numbers_fit(
     assert not results["no_pair_twice"].passed
     shown = [record.data for record in results["no_pair_twice"].metadata["sample"].records]
     assert {(row["agent_id"], row["role_id"]) for row in shown} == {("1", "10")}
+
+
+def test_the_checks_of_a_sound_day_read_its_rows_and_the_mapping_once(two_days: Pipeline) -> None:
+    query = "SELECT relname, seq_tup_read FROM pg_stat_user_tables WHERE relname IN"
+    query += " ('stg_agent_roles_day2', 'agent_role_mapping')"
+    others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    others += " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
+    def rows_read() -> Counter[str]:
+        # Sessions deliver their counts when they end.
+        while two_days.rows(others):
+            time.sleep(0.05)
+        return Counter(dict(two_days.rows(query)))
+
+    before = rows_read()
+    with connect(two_days.database) as connection:
+        results = [*checks.of_staging(connection, "day2"), *checks.of_mapping(connection)]
+    assert all(result.passed for result in results)
+    assert rows_read() - before == {"stg_agent_roles_day2": 4, "agent_role_mapping": 4}
+
+
+def test_a_day_that_has_no_fingerprint_on_record_is_checked_pair_by_pair(
+    two_days: Pipeline,
+) -> None:
+    """As one that an early version staged."""
+
+    def failed() -> set[str | None]:
+        with connect(two_days.database) as connection:
+            results = [*checks.of_staging(connection, "day2"), *checks.of_mapping(connection)]
+        return {result.check_name for result in results if not result.passed}
+
+    two_days.execute("UPDATE agent_role_sync_days SET fingerprint = NULL")
+    assert failed() == set()
+    two_days.execute("UPDATE stg_agent_roles SET agent_id = 1 WHERE agent_id = 2")
+    assert failed() == {"no_pair_twice", "assigned_pairs_are_the_newest_days"}
+
+
+def test_a_mapping_without_a_staged_day_has_no_assigned_pair(pipeline: Pipeline) -> None:
+    with connect(pipeline.database) as connection:
+        assert all(result.passed for result in checks.of_mapping(connection))
+        connection.execute("INSERT INTO agent_role_mapping VALUES (1, 10, 'assigned', now(), NULL)")
+        failed = [each.check_name for each in checks.of_mapping(connection) if not each.passed]
+    assert failed == ["assigned_pairs_are_the_newest_days"]
 
 
 def test_a_late_day_leaves_the_next_one_sound(

@@ -1,6 +1,8 @@
 """The database as a team has it: reached by TLS, with roles that may do no more than they need."""
 
+import os
 import re
+import socket
 import ssl
 import time
 import uuid
@@ -18,7 +20,7 @@ import trustme
 from adbc_driver_manager import Error
 
 from agent_roles_dagster.postgres.arrow import ArrowConnection, cancel_all
-from agent_roles_dagster.postgres.connection import SESSION, connect
+from agent_roles_dagster.postgres.connection import SESSION, connect, connection_kept
 from agent_roles_dagster.postgres.locks import lock_tables
 from agent_roles_dagster.postgres.sql_files import sql_file
 from agent_roles_dagster.settings import InvalidSetting
@@ -513,28 +515,32 @@ def test_text_is_stored_as_it_came_whatever_encoding_the_client_is_set_to(
         pipeline.execute("DELETE FROM agent_role_pipeline_errors")
 
 
+# What a role may be limited to, and what a run sets instead.
 LIMITS = {
-    "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
-    "idle_in_transaction_session_timeout": "7s",
-    "idle_session_timeout": "7s",
-    "lock_timeout": "7s",
-    "standard_conforming_strings": "off",
-    "statement_timeout": "7s",
-    "transaction_timeout": "7s",
+    "default_transaction_isolation": ("serializable", "read committed"),
+    "default_transaction_read_only": ("on", "off"),
+    "idle_in_transaction_session_timeout": ("7s", "0"),
+    "idle_session_timeout": ("7s", "0"),
+    "lock_timeout": ("7s", "0"),
+    "standard_conforming_strings": ("off", "on"),
+    "statement_timeout": ("7s", "0"),
+    "transaction_timeout": ("7s", "0"),
 }
 
 
 def test_what_a_role_is_limited_to_does_not_end_a_run_that_waits(pipeline: Pipeline) -> None:
     with connect(pipeline.database):
         pass
+    # An older server knows fewer.
+    here = [name for (name,) in pipeline.rows("SELECT name FROM pg_settings") if name in LIMITS]
     with psycopg.connect(pipeline.database, autocommit=True) as connection:
         database = connection.info.dbname
-        for name, value in LIMITS.items():
+        for name in here:
+            value = LIMITS[name][0]
             connection.execute(f"ALTER DATABASE {database} SET {name} = '{value}'".encode())
     settled = set(re.findall(r"\('([A-Za-z_]+)', ", SESSION))
     assert settled == set(LIMITS) | {"client_min_messages", "DateStyle"}
-    show = " || ',' || ".join(f"current_setting('{name}')" for name in sorted(LIMITS))
+    show = " || ',' || ".join(f"current_setting('{name}')" for name in here)
     with connect(pipeline.database) as connection:
         said = [connection.execute(f"SELECT {show} AS said".encode()).fetchone()["said"]]
         with connection.transaction():
@@ -550,7 +556,32 @@ def test_what_a_role_is_limited_to_does_not_end_a_run_that_waits(pipeline: Pipel
         level = "SELECT current_setting('transaction_isolation')"
         assert [batch.column(0)[0].as_py() for batch in tasks.read(level)] == ["read committed"]
         tasks.commit()
-    assert said == ["read committed,off,0,0,0,on,0,0"] * 3
+    assert said == [",".join(LIMITS[name][1] for name in here)] * 3
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="Linux's name for it")
+def test_a_silent_connection_is_kept_alive_as_the_url_says_or_after_a_minute(url_of: UrlOf) -> None:
+    """A load balancer may cut one that is silent for some minutes, as during a load."""
+    for url, seconds in ((url_of(), 60), (f"{url_of()}&keepalives_idle=7", 7)):
+        with (
+            connect(url) as connection,
+            socket.socket(fileno=os.dup(connection.fileno())) as opened,
+        ):
+            assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == seconds
+
+
+def test_a_connection_is_kept_for_the_thread_that_keeps_it_alone(pipeline: Pipeline) -> None:
+    """So a thread that tells how far a run is takes no connection that the run takes, too."""
+
+    def session() -> int:
+        with connect(pipeline.database) as connection:
+            return connection.info.backend_pid
+
+    with connection_kept(), ThreadPoolExecutor(1) as pool:
+        kept = session()
+        assert pool.submit(session).result(30) != kept
+        assert session() == kept
 
 
 def _wait_for_a_waiter(watcher: psycopg.Connection[Any]) -> None:
@@ -565,7 +596,7 @@ def test_no_wait_for_a_lock_is_left_limited_in_a_session_that_a_pooler_gives_on(
     pipeline: Pipeline,
 ) -> None:
     with connect(pipeline.database) as connection:
-        load = Load(pipeline.database, "public_days", "0" * 12, "day1", datetime(2026, 1, 1), False)
+        load = Load(pipeline.database, "public_days", "0" * 12, datetime(2026, 1, 1), False)
         drop_load_tables(connection, load)
         assert connection.execute("SHOW lock_timeout").fetchone() == {"lock_timeout": "0"}
         # As somebody else may have left it.

@@ -24,10 +24,13 @@ from agent_roles_dagster.postgres.locks import staging_turn
 from agent_roles_dagster.postgres.sql_files import sql_file
 from agent_roles_dagster.settings import InvalidSetting, Settings
 from agent_roles_dagster.staging import snapshots as snapshots_module
+from agent_roles_dagster.staging import stage as stage_module
 from agent_roles_dagster.staging.load_tables import LOAD_TABLES
 from agent_roles_dagster.staging.stage import stage_day
 from agent_roles_dagster.staging.staged_day import StagedDay
+from agent_roles_dagster.staging.transform import Seen
 from tests.conftest import Pipeline
+from tests.docs import block
 from tests.worlds import dump_for_several_tasks, with_bulk
 
 
@@ -388,6 +391,53 @@ def test_a_reader_never_sees_a_part_of_a_day(pipeline: Pipeline, bulk: str) -> N
     assert min(seen.values()) > 20
 
 
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_a_reader_that_begins_with_the_lock_never_sees_a_new_days_rows_without_its_record(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """Nor the record without the rows, though it reads the one long after the other."""
+    _stage(pipeline, {"day1": [1, 2, 3]})
+    _land(pipeline, "day2", [3, 4])
+    lock = block("sql", "LOCK TABLE agent_role_pending")
+    record = "SELECT assigned, removed FROM agent_role_sync_days WHERE sync_day = 'day2'"
+    rows = "SELECT status, count(*) FROM stg_agent_roles WHERE sync_day = 'day2' GROUP BY 1"
+    seen: Counter[Any] = Counter()
+    is_over = threading.Event()
+
+    def read() -> None:
+        with psycopg.connect(pipeline.database, autocommit=True) as reader:
+            while True:
+                is_last = is_over.is_set()
+                reader.execute(f"BEGIN ISOLATION LEVEL {level}; {lock}".encode())
+                recorded = reader.execute(record.encode()).fetchall()
+                time.sleep(0.1)
+                staged = sorted(reader.execute(rows.encode()).fetchall())
+                reader.execute("COMMIT")
+                seen[str(recorded), str(staged)] += 1
+                if is_last:
+                    return
+
+    publish = stage_module.publish
+
+    def publish_soon(*args: Any) -> Any:
+        # Once it is loaded, a reader's snapshot has the rows, though not their place yet.
+        before = seen.total()
+        while seen.total() == before:
+            time.sleep(0.001)
+        return publish(*args)
+
+    monkeypatch.setattr(stage_module, "publish", publish_soon)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            _stage_alone(pipeline, "day2")
+        finally:
+            is_over.set()
+        reading.result(30)
+    whole = "[(2, 2)]", "[('assigned', 2), ('removed', 2)]"
+    assert seen.keys() == {("[]", "[]"), whole}
+
+
 def test_pairs_that_changed_and_changed_back_before_they_were_applied_are_not_written(
     pipeline: Pipeline,
 ) -> None:
@@ -471,6 +521,28 @@ def test_a_snapshot_that_is_read_in_many_ranges_is_read_whole_and_once(
     before = pipeline.rows(COUNTERS)
     _stage(pipeline, {"day1": list(range(2_000))})
     assert pipeline.rows(COUNTERS) == before
+
+
+@pytest.mark.parametrize(
+    ("seen_as", "read"),
+    [
+        ((Seen.IN_PREVIOUS, Seen.NOWHERE, Seen.NOWHERE), {1: 2}),
+        ((Seen.NEXT_ASSIGNED, Seen.NEXT_REMOVED, Seen.NOWHERE), {1: 4, 2: 8}),
+        ((Seen.OLD_ASSIGNED, Seen.OLD_REMOVED, Seen.OLD_OTHER), {1: 16, 2: 32, 3: 64, 4: 64}),
+    ],
+)
+def test_of_a_snapshot_no_row_is_read_that_means_nothing(
+    pipeline: Pipeline, seen_as: tuple[Seen, Seen, Seen], read: dict[int, int]
+) -> None:
+    _plant_days(pipeline, 1)
+    pipeline.execute(
+        "INSERT INTO stg_agent_roles VALUES (2, 10, 'removed', 'day1'), (3, 10, 'x', 'day1'),"
+        " (4, 10, NULL, 'day1')"
+    )
+    with connect(pipeline.database) as connection:
+        part = snapshots_module._partition(connection, "day1")
+        [query] = snapshots_module._range_queries(connection, *part, seen_as)
+    assert {agent: seen for agent, _, seen in pipeline.rows(query)} == read
 
 
 def test_rows_that_a_correction_leaves_as_they_were_keep_their_load_time(
@@ -994,18 +1066,23 @@ def test_a_day_is_corrected_though_its_own_rows_are_gone(pipeline: Pipeline, dam
     assert pipeline.rows(query, "day3") == [*assigned, (4, "removed")]
 
 
-def test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed(pipeline: Pipeline) -> None:
-    """A pair that is not there any more would come as an assignment."""
-    _stage(pipeline, {"day1": [1, 2, 3]})
-    pipeline.execute("DELETE FROM stg_agent_roles WHERE agent_id = 2")
-    _land(pipeline, "day2", [1, 2, 3])
-    result = pipeline.run("day2")
+@pytest.mark.parametrize(("day", "changed"), [("day3", "day2"), ("day2", "day3")])
+def test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed(
+    pipeline: Pipeline, day: str, changed: str
+) -> None:
+    """A pair that is not there any more would come, or go, on another day."""
+    _stage(pipeline, {"day1": [1], changed: [1, 2, 3]})
+    pipeline.execute(f"DELETE FROM stg_agent_roles WHERE sync_day = '{changed}' AND agent_id = 2")
+    _land(pipeline, day, [1, 2, 3])
+    result = pipeline.run(day)
     assert pipeline.outcome(result) == "pruned"
-    assert "has 2 assigned pairs, and had 3" in _text(result)
-    for day in ("day1", "day2"):
-        assert pipeline.run(day).success, "as the text says"
-    query = "SELECT DISTINCT assigned_on, removed_on FROM agent_role_history"
-    assert pipeline.rows(query) == [("day1", None)]
+    assert f"the snapshot of {changed}, which it is compared with, has 2 assigned pairs" in _text(
+        result
+    )
+    for each in (changed, day):
+        assert pipeline.run(each).success, "as the text says"
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    assert pipeline.rows(query) == [(1, "day1", None), (2, "day2", None), (3, "day2", None)]
 
 
 def test_tables_in_another_schema_than_new_ones_would_be_in_are_refused(database: str) -> None:
@@ -1096,6 +1173,58 @@ def test_a_run_drops_what_killed_runs_left_and_no_other_table(pipeline: Pipeline
     _stage(pipeline, {"day2": [1, 2]})
     mine += [*here, "agent_roles_load_rows_0123456789ab"]
     assert _load_tables(pipeline) == sorted(mine)
+
+
+def test_a_table_of_a_killed_run_that_a_dump_tool_reads_stays_for_a_later_run(
+    pipeline: Pipeline,
+) -> None:
+    with connect(pipeline.database):
+        pass  # creates the schema
+    left = [f"agent_roles_load_{name}_0123456789ab" for name in ("delta", "rows")]
+    for name in left:
+        pipeline.execute(f"CREATE TABLE public_days.{name} (id BIGINT)")
+    with psycopg.connect(pipeline.database) as dump:
+        dump.execute(f"LOCK TABLE public_days.{left[0]} IN ACCESS SHARE MODE".encode())
+        _land(pipeline, "day1", [1])
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                assert pool.submit(_stage_alone, pipeline, "day1").result(60).assigned == 1
+            finally:
+                dump.rollback()
+        assert _load_tables(pipeline) == left[:1]
+    _stage_alone(pipeline, "day1")
+    assert _load_tables(pipeline) == []
+
+
+def test_a_dump_tool_that_reads_the_load_tables_holds_up_no_run_that_applies_a_day(
+    pipeline: Pipeline,
+) -> None:
+    """The run that it holds up says so."""
+    _land(pipeline, "day1", [1])
+    _stage_alone(pipeline, "day1")
+    _land(pipeline, "day2", [1, 2])
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(pipeline.database) as dump:
+
+        def hold() -> None:
+            table = _load_table(pipeline, "errors")
+            dump.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE".encode())
+
+        run = pool.submit(_stage_alone, pipeline, "day2", said.put, before_loading=hold)
+        try:
+            assert said.get(timeout=60) == (
+                "day2: waiting, since another session reads its load tables, as a dump tool may"
+            )
+            apply = pool.submit(apply_day, pipeline.database, "day1", "a run", say=print)
+            assert apply.result(30).written == 1
+            # It wants another one, and PostgreSQL ends neither of the two.
+            dump.execute(
+                f"LOCK TABLE {_load_table(pipeline, 'rows')} IN ACCESS SHARE MODE".encode()
+            )
+        finally:
+            dump.rollback()
+        assert run.result(60).assigned == 2
+    assert said.get().startswith("day2: seconds: waiting")
 
 
 def test_a_run_that_fails_leaves_no_load_table(pipeline: Pipeline) -> None:

@@ -209,10 +209,12 @@ def test_a_late_day_takes_a_removal_from_the_next_day_or_gives_it_one(decide: De
 def test_the_next_day_assigns_what_this_day_has_not(decide: Decide) -> None:
     seen = [(PAIR, Seen.IN_PREVIOUS), (PAIR, Seen.NEXT_ASSIGNED)]
     assert decide([], seen, has_next=True)[PAIR] == LOST | (
-        Decision.NEXT_ASSIGNED | Decision.NEXT_IS_CHANGED
+        Decision.IN_NEXT | Decision.NEXT_ASSIGNED | Decision.NEXT_IS_CHANGED
     )
     known = [(PAIR, Seen.NEXT_ASSIGNED), (PAIR, Seen.NEXT_KNOWN_ASSIGNED)]
-    assert decide([_says()], known, has_next=True)[PAIR] == NEW | Decision.NEXT_IS_CHANGED
+    assert decide([_says()], known, has_next=True)[PAIR] == NEW | (
+        Decision.IN_NEXT | Decision.NEXT_IS_CHANGED
+    )
 
 
 def test_a_removal_of_the_next_day_that_still_holds_is_left_alone(decide: Decide) -> None:

@@ -202,7 +202,8 @@ def _make_data(folder: Path, programs: Path, account: Account | None) -> None:
     new = folder / "data.new"
     shutil.rmtree(new, ignore_errors=True)  # A process that was killed here left it.
     make_private(new, account)
-    # Small, since each run takes shares of it on top, and Sail and the machine's owner need memory.
+    # It is small, since Sail and the machine's owner need memory, too. And to sort and to build
+    # indexes, each run takes memory of its own, which is a share of this size.
     buffers = min(max(memory() // 16, 128 << 20), 2 << 30) >> 20
     initdb = ["initdb", *_INITDB, f"--set=shared_buffers={buffers}MB", "-D", "."]
     run_program(programs, initdb, account, new)
