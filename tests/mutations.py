@@ -176,8 +176,8 @@ MUTATIONS = (
     Mutation(
         "a server that refuses is not asked again",
         _PACKAGE + "orchestration/retries.py",
-        "return not isinstance(error, Refused)",
-        "return True",
+        " and not isinstance(error, Refused)",
+        "",
         "tests/orchestration/test_retries.py::test_a_server_that_refuses_is_not_asked_again",
     ),
     # The sensors.

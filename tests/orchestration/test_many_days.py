@@ -217,6 +217,25 @@ def test_a_held_day_ends_the_run_there_and_the_same_command_goes_on(pipeline: Pi
     ) == [(None, None), ("the tenant was closed", "TICKET-7"), (None, None)]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_staged_day_that_was_held_since_is_loaded_again_once_its_dump_is_back(
+    pipeline: Pipeline, is_known: bool
+) -> None:
+    for day in ("day1", "day2"):
+        land(pipeline, day, [*range(20)])
+    assert load(pipeline).success
+    land(pipeline, "day2", ["x"])
+    # The check's result says so, or else the number of errors.
+    with dg.DagsterInstance.ephemeral() as elsewhere:
+        where = pipeline if is_known else replace(pipeline, instance=elsewhere)
+        assert why(load(where))[0] == "held"
+    land(pipeline, "day2", [*range(20)])
+    assert loaded(load(pipeline)) == ["day2"]
+    assert pipeline.rows("SELECT FROM agent_role_pipeline_errors") == []
+    assert all(results_of(pipeline, "day2").values())
+    assert loaded(load(pipeline)) == []
+
+
 def test_refused_days_are_left_out_if_asked_for_and_the_run_fails_in_the_end(
     pipeline: Pipeline,
 ) -> None:

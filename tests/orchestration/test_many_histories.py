@@ -112,9 +112,10 @@ class History:
             end = ends.get(day)
             if end is None:
                 assert not config["again"], day
+                assert day not in self.refused
                 assert self._means_what_is_staged(day), f"{day} was not loaded"
                 continue
-            is_as_staged = self.staged.get(day) == self.landed[day]
+            is_as_staged = self.staged.get(day) == self.landed[day] and day not in self.refused
             assert config["again"] or not is_as_staged, f"{day} is staged as it landed: {end}"
             if is_over:
                 assert end == "not reached", (day, end)

@@ -14,6 +14,7 @@ from functools import cache
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster_pyspark import LazyPySparkResource
 
 from agent_roles_dagster.engines.start import started
@@ -21,7 +22,7 @@ from agent_roles_dagster.landing.find import find_dump
 from agent_roles_dagster.landing.seal import seal
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.assets import landed_dump
-from agent_roles_dagster.orchestration.checks.history import newest_result
+from agent_roles_dagster.orchestration.checks.history import newest_result, newest_statuses
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.many_days.config import LoadConfig, OnRefused, chosen_days
 from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay, Event
@@ -61,6 +62,9 @@ def load_days(
     # In their own order. A day that is registered already stays where it is.
     context.instance.add_dynamic_partitions(SYNC_DAY, chosen)
     staged_by = dict(_as_they_landed(context, settings.landing, agent_roles.database_url(), chosen))
+    # Another dump of the day was refused since then, and its errors are still in the table.
+    for day in _refused(context):
+        staged_by.pop(day, None)
     # An earlier try of this run loaded them.
     loaded = [day for day in chosen if staged_by.get(day) == context.run_id]
     to_load = [
@@ -137,6 +141,13 @@ def _as_they_landed(
             observed_at = dump.observed_at or staged[day]["observed_at"]
             if (seal(dump), observed_at) == (staged[day]["digest"], staged[day]["observed_at"]):
                 yield day, staged[day]["staged_by"]
+
+
+def _refused(context: dg.OpExecutionContext) -> Iterator[str]:
+    """The days whose newest run refused them."""
+    for _, day, status, _ in newest_statuses(context, [checks.MAY_BE_STAGED.key]):
+        if status == AssetCheckExecutionRecordStatus.FAILED:
+            yield day
 
 
 def _as_reported(instance: dg.DagsterInstance, days: Sequence[str]) -> dict[str, str]:
