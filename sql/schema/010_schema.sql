@@ -75,9 +75,12 @@ BEGIN
     END IF;
 END $$;
 
-SELECT pg_catalog.set_config(
-    'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
-);
+SELECT
+    pg_catalog.set_config(
+        'search_path', pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()), TRUE
+    ),
+    -- The code has it as SCHEMA_VERSION. It rises with each change that the code needs.
+    pg_catalog.set_config('agent_roles.schema_version', '5', TRUE);
 
 DO $$
 DECLARE
@@ -124,7 +127,7 @@ BEGIN
             AND known.relkind = 'r'
     ) THEN
         SELECT known.version INTO version FROM agent_role_schema_version AS known;
-        IF version > 5 THEN
+        IF version > pg_catalog.current_setting('agent_roles.schema_version')::INTEGER THEN
             RAISE EXCEPTION 'the tables are of version %, newer than this file, nothing was changed',
             version;
         END IF;
@@ -162,16 +165,22 @@ BEGIN
     );
 END $$;
 
--- The code has the version as SCHEMA_VERSION. It rises with each change that the code needs.
 CREATE TABLE IF NOT EXISTS agent_role_schema_version (
     version INTEGER PRIMARY KEY
 );
+
+SELECT
+    pg_catalog.set_config(
+        'agent_roles.is_up_to_date', (pg_catalog.count(*) > 0::BIGINT)::TEXT, TRUE
+    )
+FROM agent_role_schema_version
+WHERE version = pg_catalog.current_setting('agent_roles.schema_version')::INTEGER;
 
 -- What differs in the tables of earlier versions. ALTER TABLE takes a lock that readers wait for,
 -- even if there is nothing to alter.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5) THEN
+    IF pg_catalog.current_setting('agent_roles.is_up_to_date')::BOOLEAN THEN
         RETURN;
     END IF;
     -- The first version counted publications.
@@ -462,7 +471,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_history') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+        AND pg_catalog.current_setting('agent_roles.is_up_to_date')::BOOLEAN
     THEN
         RETURN;
     END IF;
@@ -496,7 +505,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_pending_pairs') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+        AND pg_catalog.current_setting('agent_roles.is_up_to_date')::BOOLEAN
     THEN
         RETURN;
     END IF;
@@ -529,7 +538,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_pending_assignments') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+        AND pg_catalog.current_setting('agent_roles.is_up_to_date')::BOOLEAN
     THEN
         RETURN;
     END IF;
@@ -595,7 +604,7 @@ DO $$
 BEGIN
     IF
         pg_catalog.to_regclass('agent_role_newest_day') IS NOT NULL
-        AND EXISTS (SELECT FROM agent_role_schema_version AS known WHERE known.version = 5)
+        AND pg_catalog.current_setting('agent_roles.is_up_to_date')::BOOLEAN
     THEN
         RETURN;
     END IF;
@@ -836,8 +845,10 @@ COMMENT ON TABLE agent_role_schema_version IS
 'One row: the version of schema/010_schema.sql that made these tables.';
 
 DELETE FROM agent_role_schema_version
-WHERE version <> 5;
+WHERE version <> pg_catalog.current_setting('agent_roles.schema_version')::INTEGER;
 
-INSERT INTO agent_role_schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
+INSERT INTO agent_role_schema_version (version)
+VALUES (pg_catalog.current_setting('agent_roles.schema_version')::INTEGER)
+ON CONFLICT DO NOTHING;
 
 COMMIT;
