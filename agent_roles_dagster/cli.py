@@ -17,6 +17,8 @@ DONE, FAILED, REFUSED, CHECK_FAILED = 0, 1, 2, 3
 # 128 and the number of SIGINT, as shells have it.
 INTERRUPTED = 130
 
+_BOTH = "--accept-removals and --approver are given together, and neither is empty"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the process's exit code."""
@@ -94,6 +96,7 @@ def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         default=[],
         help="why removals of a day beyond the guard's limits are right; kept with the day",
     )
+    load.add_argument("--approver", metavar="NAME", help="who approved them; kept with the days")
     load.set_defaults(command=_load)
 
 
@@ -107,7 +110,7 @@ def _day_and_reason(text: str) -> tuple[str, str]:
 def _run(given: argparse.Namespace) -> int:
     reason, approver = (given.accept_removals or "").strip(), (given.approver or "").strip()
     if bool(reason) != bool(approver):
-        return _refuse("--accept-removals and --approver are given together, and neither is empty")
+        return _refuse(_BOTH)
     accept = {"day": given.day, "reason": reason, "approver": approver}
     return _on_instance(
         lambda instance, run_id: _run_day(
@@ -119,6 +122,8 @@ def _run(given: argparse.Namespace) -> int:
 def _load(given: argparse.Namespace) -> int:
     if given.days and (given.from_ or given.to):
         return _refuse("--day names the days, so --from and --to can't be given, too")
+    if bool(given.accept_removals) != bool((given.approver or "").strip()):
+        return _refuse(_BOTH)
     return _on_instance(lambda instance, run_id: _load_days(instance, run_id, given))
 
 
@@ -227,6 +232,7 @@ def _load_days(instance: Any, run_id: str, given: argparse.Namespace) -> int:
         again=given.again,
         on_refused="skip" if given.skip_refused else "stop",
         accept_removals=dict(given.accept_removals),
+        approver=given.approver,
     )
     # A year's days would fill the terminal with a line for each asset and each check.
     config["loggers"] = {"terminal": {"config": {"events": False}}}

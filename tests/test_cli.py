@@ -397,12 +397,13 @@ def test_load_stops_at_a_day_that_is_refused_or_skips_it(pipeline: Pipeline) -> 
     pipeline.write("day3", {"roles.json": "[]"})
     assert load() == (1, STOPPED)
     assert applied(pipeline) == ["day1"]
-    code, said = load("--skip-refused", "--accept-removals", "day3=The tenant is closed: a=b.")
+    accepted = ["--accept-removals", "day3=The tenant is closed: a=b.", "--approver", "Ada"]
+    code, said = load("--skip-refused", *accepted)
     assert (code, said) == (1, SKIPPED)
     assert applied(pipeline) == ["day1", "day3"]
     assert pipeline.rows(
-        "SELECT accepted_reason FROM agent_role_sync_days WHERE sync_day = 'day3'"
-    ) == [("The tenant is closed: a=b.",)]
+        "SELECT accepted_reason, accepted_by FROM agent_role_sync_days WHERE sync_day = 'day3'"
+    ) == [("The tenant is closed: a=b.", "Ada")]
 
 
 @pytest.mark.parametrize(
@@ -418,7 +419,11 @@ def test_load_stops_at_a_day_that_is_refused_or_skips_it(pipeline: Pipeline) -> 
             " the run's config and run load_landed_days again.",
         ),
         (
-            ["--accept-removals", "day7=They are right."],
+            ["--accept-removals", "day1=They are right."],
+            "--accept-removals and --approver are given together, and neither is empty.",
+        ),
+        (
+            ["--accept-removals", "day7=They are right.", "--approver", "Ada"],
             "accept_removals names 'day7', which is none of the days to load. Nothing was changed"
             " in any table. Correct the run's config and run load_landed_days again.",
         ),
@@ -542,7 +547,12 @@ def test_ctrl_c_after_the_day_was_applied_does_not_say_that_nothing_was_changed(
         return failed_checks(instance, run_id)
 
     monkeypatch.setattr(closing_line, "failed_checks", interrupt)
-    code, said = run("day1")
+    # A shell has the commands that it starts in the background ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, said = run("day1")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert said.endswith("\nInterrupted. Each table is as before or as after.\n")
     assert applied(pipeline) == ["day1"]

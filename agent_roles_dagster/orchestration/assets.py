@@ -26,8 +26,8 @@ from agent_roles_dagster.postgres.sql_files import sql_path
 
 GROUP = "agent_roles"
 OWNERS = ["team:access-reviews"]
-# Raise it when the same dump gives other rows. Dagster then shows older materialisations as
-# unsynced.
+# Raise it when the same dump gives other rows. Dagster then shows a day as unsynced, unless its
+# newest report is by another day's run.
 CODE_VERSION = "1"
 
 
