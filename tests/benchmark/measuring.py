@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -112,12 +113,10 @@ class _Watch:
             while not self._stopped.wait(_PAUSE):
                 totals: defaultdict[str, int] = defaultdict(int)
                 for root, is_server in ((pid, False), (self._postmaster.pid, True)):
-                    try:
+                    with suppress(psutil.NoSuchProcess):  # It has just ended.
                         tree = psutil.Process(root)
-                    except psutil.NoSuchProcess:
-                        continue
-                    for name, size in self._sample_tree(tree, is_server=is_server):
-                        totals[name] += size
+                        for name, size in self._sample_tree(tree, is_server=is_server):
+                            totals[name] += size
                 for name, size in totals.items():
                     self.memory[name] = max(self.memory[name], size)
 
