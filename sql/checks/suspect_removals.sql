@@ -1,25 +1,30 @@
 -- Removals of roles that also have invalid rows on that day. They may be damage, not removals.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/suspect_removals.sql
-WITH removed AS MATERIALIZED (
+SELECT
+    role_id,
+    count(*) FILTER (WHERE is_removal) AS removals,
+    min(agent_id) FILTER (WHERE is_removal) AS one_agent_id,
+    count(*) FILTER (WHERE NOT is_removal) AS invalid_rows
+FROM (
     SELECT
         role_id,
-        count(*) AS removals,
-        min(agent_id) AS one_agent_id
+        agent_id,
+        TRUE AS is_removal
     FROM agent_role_changes
     WHERE
         -- Not by a join: the planner estimates the day's changes better by a value.
         day_no = agent_role_staged_day_no(current_setting('agent_roles.sync_day'))
         AND change = 'removed'
-    GROUP BY role_id
-)
-
-SELECT
-    removed.role_id,
-    removed.removals,
-    removed.one_agent_id,
-    count(*) AS invalid_rows
-FROM removed
-INNER JOIN agent_role_pipeline_errors AS refused ON removed.role_id = refused.role_id
-WHERE refused.sync_day = current_setting('agent_roles.sync_day')
-GROUP BY removed.role_id, removed.removals, removed.one_agent_id
-ORDER BY removed.removals DESC, removed.role_id;
+    -- Not joined either: of rows that are this new, the planner expects one, and compares all with
+    -- all.
+    UNION ALL
+    SELECT
+        role_id,
+        NULL,
+        FALSE
+    FROM agent_role_pipeline_errors
+    WHERE sync_day = current_setting('agent_roles.sync_day') AND role_id IS NOT NULL
+) AS found
+GROUP BY role_id
+HAVING bool_or(is_removal) AND NOT bool_and(is_removal)
+ORDER BY removals DESC, role_id;
