@@ -151,11 +151,18 @@ def _on_instance(execute: Callable[[Any, str], int]) -> int:
         try:
             return execute(instance, run_id)
         except (click.UsageError, DagsterError) as error:
-            if not instance.has_run(run_id):
+            if not _has_begun(instance, run_id):
                 return _refuse(_in_a_line(error))
             sentence = _in_a_line(error).removesuffix(".")
             print(f"ERROR {sentence}. Each table is as before or as after.", file=sys.stderr)
             return FAILED
+
+
+def _has_begun(instance: Any, run_id: str) -> bool:
+    try:
+        return bool(instance.has_run(run_id))
+    except Exception:  # Dagster's storage is gone, which was there for this run.
+        return True
 
 
 def _opened_instance(opened: ExitStack) -> Any:
@@ -205,7 +212,7 @@ def _run_day(
         raise_on_error=False,
         run_id=run_id,
     )
-    failed = closing_line.failed_checks(instance, run_id)
+    failed = closing_line.failed_checks(instance, run_id, [sync_day])
     if not result.success:
         outcome = failures.outcome_of_run(result.all_events)
         if outcome == Held.outcome:
@@ -240,7 +247,8 @@ def _load_days(instance: Any, run_id: str, given: argparse.Namespace) -> int:
     with terminal.with_bar():
         result = job.execute_in_process(config, instance, raise_on_error=False, run_id=run_id)
     if result.success:
-        if errors := closing_line.errors(closing_line.failed_checks(instance, run_id)):
+        loaded = closing_line.loaded_days(result.all_events)
+        if errors := closing_line.errors(closing_line.failed_checks(instance, run_id, loaded)):
             print(closing_line.of_load(errors), file=sys.stderr)
         return CHECK_FAILED if errors else DONE
     if failures.never_began(result.all_events):

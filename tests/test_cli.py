@@ -160,6 +160,20 @@ day2: held; 1 error
 """
 
 
+def test_an_older_refusal_of_another_day_is_no_error_of_this_run(pipeline: Pipeline) -> None:
+    for day in ("day1", "day2"):
+        write(pipeline, day, [1, 2])
+        assert run(day)[0] == 0
+    pipeline.write("day2", {"roles.json": "["})
+    assert run("day2")[0] == 1
+    write(pipeline, "day1", [1, 2, 3])
+    code, said = run("day1")
+    assert code == 0
+    assert said.splitlines()[-1] == "day1: 3 assigned, 0 removed; 2 warnings"
+    write(pipeline, "day1", [1, 2])
+    assert load("--day", "day1")[0] == 0
+
+
 def test_a_held_day_is_one_sentence_and_the_command_that_accepts_it(pipeline: Pipeline) -> None:
     write(pipeline, "day1", list(range(12)))
     pipeline.write("day2", {"roles.json": "[]"})
@@ -541,10 +555,12 @@ def test_ctrl_c_after_the_day_was_applied_does_not_say_that_nothing_was_changed(
     write(pipeline, "day1", [1])
     failed_checks = closing_line.failed_checks
 
-    def interrupt(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
+    def interrupt(
+        instance: dg.DagsterInstance, run_id: str, days: list[str]
+    ) -> list[dg.AssetCheckEvaluation]:
         if instance.get_runs()[0].is_finished:
             signal.raise_signal(signal.SIGINT)
-        return failed_checks(instance, run_id)
+        return failed_checks(instance, run_id, days)
 
     monkeypatch.setattr(closing_line, "failed_checks", interrupt)
     # A shell has the commands that it starts in the background ignore SIGINT.

@@ -1,21 +1,41 @@
 """The last line that a terminal shows of a run: how it ended."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import dagster as dg
 
+from agent_roles_dagster.orchestration.checks.history import was_so_before
 from agent_roles_dagster.postgres.sql_files import Connection, rows_of_file
 
 
-def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
-    """The checks that failed in the run, each once for each day."""
+def failed_checks(
+    instance: dg.DagsterInstance, run_id: str, days: Collection[str]
+) -> list[dg.AssetCheckEvaluation]:
+    """The checks that failed in the run, each once for each day.
+
+    Args:
+        days: the days of the run. A result for another day counts only if it is new.
+    """
     newest: dict[Any, dg.AssetCheckEvaluation] = {}
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         found = entry.dagster_event.event_specific_data if entry.dagster_event else None
         if isinstance(found, dg.AssetCheckEvaluation):
             newest[found.asset_check_key, found.partition] = found
-    return [found for found in newest.values() if not found.passed]
+    return [
+        found
+        for found in newest.values()
+        if not found.passed
+        and (found.partition in days or not was_so_before(instance, run_id, found))
+    ]
+
+
+def loaded_days(events: Iterable[dg.DagsterEvent]) -> list[str]:
+    """The days that a run of many days loaded, if it went well."""
+    for event in events:
+        if event.event_type == dg.DagsterEventType.STEP_OUTPUT:
+            return str(event.step_output_data.metadata["days loaded"].value).split(", ")
+    return []
 
 
 def errors(failed: Iterable[dg.AssetCheckEvaluation]) -> list[dg.AssetCheckEvaluation]:

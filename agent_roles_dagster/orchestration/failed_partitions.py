@@ -6,9 +6,12 @@ of many days plans nothing.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 from dagster._core.events import AssetMaterializationPlannedData
+
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 
 def show_as_failed(
@@ -23,9 +26,21 @@ def show_as_failed(
     if run is None:  # Somebody deleted it, and with it what it planned.
         return
     for asset in assets:
-        planned = dg.DagsterEvent.build_asset_materialization_planned_event(
-            run.job_name,
-            "stage_agent_roles",
-            AssetMaterializationPlannedData(asset, day),
+        # Without a step: the run's own events say which step plans what.
+        event = dg.DagsterEvent(
+            event_type_value=_PLANNED.value,
+            job_name=run.job_name,
+            message=f"{asset.to_user_string()} of {day} stays as it is, since the day is refused",
+            event_specific_data=AssetMaterializationPlannedData(asset, day),
         )
-        instance.report_dagster_event(planned, run_id)
+        instance.report_dagster_event(event, run_id)
+
+
+def planned_assets(instance: dg.DagsterInstance, run_id: str, day: str) -> set[dg.AssetKey]:
+    """The assets that the run was to materialise for the day."""
+    planned = set()
+    for entry in instance.all_logs(run_id, of_type=_PLANNED):
+        event: Any = entry.dagster_event and entry.dagster_event.event_specific_data
+        if event and event.partition == day:
+            planned.add(event.asset_key)
+    return planned

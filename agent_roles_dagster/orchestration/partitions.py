@@ -88,6 +88,9 @@ def refuse_wrong_options(definitions: dg.Definitions) -> None:
     command = click.get_current_context(silent=True)
     if command is None or command.info_name != "materialize":
         return
+    # Not a module of somebody else's that has these definitions, too.
+    if "agent_roles_dagster.definitions" not in (command.params.get("module_name") or ()):
+        return
     if asked := command.params.get("partition_range"):
         raise click.UsageError(_range_sentence(*asked.partition("...")[::2]))
     try:

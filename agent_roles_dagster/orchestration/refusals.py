@@ -8,7 +8,7 @@ import dagster as dg
 from agent_roles_dagster.orchestration import reports
 from agent_roles_dagster.orchestration.best_effort import best_effort
 from agent_roles_dagster.orchestration.checks import MAY_BE_STAGED, STAGED
-from agent_roles_dagster.orchestration.failed_partitions import show_as_failed
+from agent_roles_dagster.orchestration.failed_partitions import planned_assets, show_as_failed
 from agent_roles_dagster.orchestration.failures import failure
 from agent_roles_dagster.orchestration.reports import Context, Event
 from agent_roles_dagster.orchestration.resources import AgentRolesResource
@@ -40,7 +40,9 @@ def refused(
         about = _about_held(error)
         yield from _changed_by_errors(context, agent_roles)
         # The reports above would show the day as materialised.
-        show_as_failed(context.instance, context.run_id, context.partition_key, reports.METADATA)
+        instance, run_id, day = context.instance, context.run_id, context.partition_key
+        planned = planned_assets(instance, run_id, day) & reports.METADATA.keys()
+        show_as_failed(instance, run_id, day, sorted(planned))
     failed = failure(error, about)
     explained = {"why, and what to do": error.sentence(), "outcome": error.outcome, **about}
     # A failed run materialises nothing. Dagster shows what is observed among the day's events, and

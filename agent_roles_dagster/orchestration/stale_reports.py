@@ -74,11 +74,10 @@ def refresh(
             if each.asset == MAPPING and not whole:
                 whole = checks.of_mapping(connection)
             events = list(_renewed(context, connection, since or f"{day} was run", each, whole))
-        failed_run = _failed_run(context, each) if events else None
+        failed_run = _failed_run(context, each) if events and _is_refused(context, each) else None
         yield from log_new_failures(context, events)
         # A report of a day that is still refused has Dagster show it as materialised.
-        newest = newest_result(context, MAY_BE_STAGED.key, each.day) if failed_run else None
-        if failed_run and newest and not newest.passed:
+        if failed_run and _is_refused(context, each):
             show_as_failed(context.instance, failed_run, each.day, [each.asset])
     if MAPPING not in assets:
         return
@@ -91,13 +90,22 @@ def refresh(
     yield from left_planned(context, connection, day)
 
 
+def _is_refused(context: Context, todo: "_Todo") -> bool:
+    newest = newest_result(context, MAY_BE_STAGED.key, todo.day)
+    return newest is not None and not newest.passed
+
+
 def _failed_run(context: Context, todo: "_Todo") -> str | None:
     """The run for which Dagster shows the day's asset as failed."""
     storage = context.instance.event_log_storage
-    failed = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+    attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
         todo.asset
     )
-    return failed[todo.day][0] if todo.day in failed else None
+    if todo.day not in attempts:
+        return None
+    run = context.instance.get_run_by_id(attempts[todo.day][0])
+    failed = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+    return run.run_id if run and run.status in failed else None
 
 
 class _Todo(NamedTuple):

@@ -564,6 +564,45 @@ def test_a_retried_run_counts_what_its_first_try_loaded_and_reports_no_error(
     assert " - ERROR - " not in said
 
 
+def test_a_day_whose_report_was_lost_is_reported_by_the_retry(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for day in ("day1", "day2"):
+        land(pipeline, day, [*range(12)])
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setattr(retries, "SECONDS", 0.05)
+    checked, lost = DayByDay._checked, []
+
+    def lost_once(self: Any, day: str, *assets: dg.AssetKey) -> Iterator[Any]:
+        if assets == (checks.MAPPING,) and not lost:
+            lost.append(day)
+            raise psycopg.OperationalError
+        yield from checked(self, day, *assets)
+
+    monkeypatch.setattr(DayByDay, "_checked", lost_once)
+    assert loaded(load(pipeline)) == ["day1", "day2"]
+    assert lost == ["day1"]
+    for day in ("day1", "day2"):
+        assert all(results_of(pipeline, day).values())
+    landed = pipeline.instance.get_materialized_partitions(dg.AssetKey("landed_dump"))
+    assert landed == {"day1", "day2"}
+
+
+def test_a_held_day_that_changes_what_is_said_of_others_has_all_its_results(
+    pipeline: Pipeline,
+) -> None:
+    for day in ("day1", "day3"):
+        land(pipeline, day, [*range(20)])
+    assert load(pipeline).success
+    # As after a run that was killed: what is said of day1 is out of date.
+    pipeline.execute("UPDATE agent_role_sync_days SET records = 77 WHERE sync_day = 'day1'")
+    land(pipeline, "day2", ["x"])
+    assert why(load(pipeline))[0] == "held"
+    results = results_of(pipeline, "day2")
+    failed = {name for name, passed in results.items() if not passed}
+    assert failed == {"no_invalid_rows", "day_may_be_staged"}
+
+
 def test_a_staged_day_that_can_not_be_read_keeps_no_other_day_waiting(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

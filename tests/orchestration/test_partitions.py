@@ -76,6 +76,7 @@ def materialize(
     database: str,
     option: str = "--partition",
     select: str = "*",
+    module: str = "agent_roles_dagster.definitions",
 ) -> subprocess.CompletedProcess[str]:
     """Run the design's command in the folder, without a DAGSTER_HOME."""
     env = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
@@ -83,9 +84,9 @@ def materialize(
         "AGENT_ROLES_LANDING": str(landing),
         "AGENT_ROLES_DATABASE_URL": database,
         "AGENT_ROLES_HOME": str(folder / "home"),
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": f"{CHECKOUT}:{folder}",
     }
-    command = ["asset", "materialize", "-m", "agent_roles_dagster.definitions", "--select", select]
+    command = ["asset", "materialize", "-m", module, "--select", select]
     return subprocess.run(
         [sys.executable, "-m", "dagster", *command, *([option, sync_day] if sync_day else [])],
         cwd=folder,
@@ -132,6 +133,19 @@ def test_the_command_answers_a_wrong_option_with_a_sentence(
     said = " ".join((ended.stdout + ended.stderr).replace("│", " ").split())
     assert sentence.format(landing=landing) in said
     assert "Traceback" not in said
+
+
+def test_a_location_that_has_these_definitions_among_others_keeps_its_command(
+    tmp_path: Path, landing: Path, database: str
+) -> None:
+    (tmp_path / "company.py").write_text(
+        "import dagster as dg\n"
+        "from agent_roles_dagster import definitions as roles\n"
+        "@dg.asset\ndef sales() -> None: ...\n"
+        "defs = dg.Definitions.merge(roles.defs, dg.Definitions(assets=[sales]))\n"
+    )
+    ended = materialize("", tmp_path, landing, database, select="sales", module="company")
+    assert ended.returncode == 0, ended.stderr[-2000:]
 
 
 def test_a_job_that_is_run_without_a_day_says_so(pipeline: Pipeline) -> None:

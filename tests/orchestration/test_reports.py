@@ -137,6 +137,17 @@ def test_of_a_held_day_the_refused_rows_are_told_by_their_own_check(pipeline: Pi
     assert statuses(pipeline, "day2")["FAILED"] == {REFUSED, "no_invalid_rows"}
 
 
+def test_a_held_day_reddens_no_asset_that_its_run_was_not_to_make(pipeline: Pipeline) -> None:
+    for day in ("day1", "day2"):
+        land(pipeline, day, [*range(12)])
+        assert pipeline.run(day).success
+    land(pipeline, "day2", ["x"])
+    assert pipeline.outcome(pipeline.run("day2", select=STAGING)) == "held"
+    assert pipeline.failed_days("stg_agent_roles") == {"day2"}
+    assert pipeline.failed_days("agent_role_pipeline_errors") == {"day2"}
+    assert pipeline.failed_days("agent_role_mapping") == set()
+
+
 def test_a_day_that_was_refused_and_then_staged_is_all_green(pipeline: Pipeline) -> None:
     land(pipeline, "day1", [*range(12)])
     assert pipeline.run("day1").success

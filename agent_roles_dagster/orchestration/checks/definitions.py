@@ -60,7 +60,7 @@ def check_stg_agent_roles(
     if any(result.check_name in checks.BLOCKING and not result.passed for result in results):
         # Dagster fails the step now, and runs no later step.
         run = context.op_execution_context
-        yield from unreached(run, agent_roles, context.partition_key, [MAPPING])
+        yield from unreached(run, agent_roles, [context.partition_key], [MAPPING])
 
 
 @dg.multi_asset_check(name="check_agent_role_pipeline_errors", specs=checks.ON_ERRORS)
@@ -92,8 +92,9 @@ def check_agent_role_mapping(
         yield from _with_failures_logged(context, results)
         yield from passing_again(context.op_execution_context, whole)
         # This is the last step of a run of all assets, so this is the run's closing line.
-        failed = closing_line.failed_checks(context.instance, context.run.run_id)
-        context.log.info(closing_line.of_staged_day(connection, context.partition_key, failed))
+        day = context.partition_key
+        failed = closing_line.failed_checks(context.instance, context.run.run_id, [day])
+        context.log.info(closing_line.of_staged_day(connection, day, failed))
 
 
 def _progress(context: dg.AssetCheckExecutionContext, table: str) -> Progress:

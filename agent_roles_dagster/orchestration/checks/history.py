@@ -72,6 +72,18 @@ def log_new_failures(context: Context, events: Iterable[_E]) -> Iterator[_E]:
         yield event
 
 
+def was_so_before(instance: dg.DagsterInstance, run_id: str, now: dg.AssetCheckEvaluation) -> bool:
+    """Whether the check's newest result for the day, before the run, said the same."""
+    assert now.partition
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        now.asset_check_key, _LOOK_BACK, partition_filter=PartitionKeyFilter(key=now.partition)
+    )
+    runs = [record.run_id for record in records]
+    at = runs.index(run_id) if run_id in runs else len(runs)
+    before = next((record.evaluation for record in records[at + 1 :] if record.evaluation), None)
+    return isinstance(before, dg.AssetCheckEvaluation) and said(before) == said(now)
+
+
 def said(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
     """What a check's result says, without the run that gave it."""
     return evaluation.passed, evaluation.severity, evaluation.description, evaluation.metadata
@@ -94,6 +106,7 @@ def newest_result_and_time(
     )
     for record in records:
         if isinstance(record.evaluation, dg.AssetCheckEvaluation):
-            given_at = datetime.fromtimestamp(record.create_timestamp, UTC)
-            return record.evaluation, given_at.replace(tzinfo=None)
+            # Not the record's own time, which some storages keep in another zone.
+            at = record.event.timestamp if record.event else record.create_timestamp
+            return record.evaluation, datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
     return None, datetime.min

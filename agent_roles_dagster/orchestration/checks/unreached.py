@@ -3,7 +3,7 @@
 Dagster would show such a check as failed. It gets the result that the tables give instead.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -42,10 +42,9 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
                 is_tried_again = (
                     isinstance(error, dg.RetryRequested) and op.retry_number < error.max_retries
                 )
-                has_days = op.has_partition_key or op.has_partition_key_range
                 # A run over a range of days, which is refused, has planned checks for each of them.
-                for day in op.partition_keys if has_days and not is_tried_again else ():
-                    yield from unreached(op, resources["agent_roles"], day, assets)
+                if not is_tried_again and (op.has_partition_key or op.has_partition_key_range):
+                    yield from unreached(op, resources["agent_roles"], op.partition_keys, assets)
                 raise
 
         return step
@@ -54,9 +53,12 @@ def with_unreached(*assets: dg.AssetKey) -> Callable[[Any], Any]:
 
 
 def unreached(
-    context: Context, agent_roles: AgentRolesResource, day: str, assets: Collection[dg.AssetKey]
+    context: Context,
+    agent_roles: AgentRolesResource,
+    days: Iterable[str],
+    assets: Collection[dg.AssetKey],
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Results for the day's checks of the assets that this run planned and will not reach.
+    """Results for the days' checks of the assets that this run planned and will not reach.
 
     They come from the tables. If the tables can't be read, the newest results stand.
     """
@@ -68,40 +70,54 @@ def unreached(
     for entry in context.instance.all_logs(context.run_id, of_type=of_type):
         event: Any = entry.dagster_event and entry.dagster_event.event_specific_data
         if isinstance(event, dg.AssetCheckEvaluation):
-            if event.partition == day:
-                given.add(event.asset_check_key)
-        elif event:
+            given.add((event.partition, event.asset_check_key))
+        elif event and event.asset_key in assets:
             planned.add(dg.AssetCheckKey(event.asset_key, event.check_name))
-    yield from settled(
-        context, agent_roles, day, {key for key in planned - given if key.asset_key in assets}
-    )
+    left = {day: {key for key in planned if (day, key) not in given} for day in days}
+    yield from settled(context, agent_roles, left)
 
 
 def settled(
-    context: Context, agent_roles: AgentRolesResource, day: str, keys: Collection[dg.AssetCheckKey]
+    context: Context,
+    agent_roles: AgentRolesResource,
+    left: Mapping[str, Collection[dg.AssetCheckKey]],
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Results for checks of the day that will not run: what the tables say, or the newest ones."""
+    """Results for checks of days that will not run: what the tables say, or the newest ones."""
     results: list[dg.AssetCheckEvaluation] = []
-    if keys:
+    if any(left.values()):
         with (
-            best_effort(context, day, "checks are shown as they were found last"),
+            best_effort(context, next(iter(left)), "checks are shown as they were found last"),
             connect(agent_roles.database_url()) as connection,
         ):
-            results = _results_now(context, connection, day, keys)
-    given = {result.asset_check_key for result in results}
+            is_asked = any(key.asset_key == MAPPING for keys in left.values() for key in keys)
+            whole = checks.of_mapping(connection) if is_asked else []
+            for day, keys in left.items():
+                results += _results_now(context, connection, day, keys, whole)
+    given = {(result.partition, result.asset_check_key) for result in results}
     yield from results
-    yield from (_last_result(context, day, key) for key in sorted({*keys} - given))
+    for day, keys in left.items():
+        for key in sorted(keys):
+            if (day, key) not in given:
+                yield _last_result(context, day, key)
 
 
 def _results_now(
-    context: Context, connection: Connection, day: str, keys: Collection[dg.AssetCheckKey]
+    context: Context,
+    connection: Connection,
+    day: str,
+    keys: Collection[dg.AssetCheckKey],
+    whole: Sequence[dg.AssetCheckResult] | None = None,
 ) -> list[dg.AssetCheckEvaluation]:
-    """What these checks find for the day in the tables."""
+    """What these checks find for the day in the tables.
+
+    Args:
+        whole: the results for the whole mapping, if they are known.
+    """
     results = [
         result
         for asset in (STAGED, ERRORS, MAPPING)
         if any(key.asset_key == asset for key in keys)
-        for result in found(connection, day, asset)
+        for result in found(connection, day, asset, whole)
     ]
     if MAY_BE_STAGED.key in keys:
         results.append(judged(context, connection, day))

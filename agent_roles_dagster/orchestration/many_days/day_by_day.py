@@ -87,7 +87,7 @@ class DayByDay:
         # Before it is read: what lands after this is for the sensor to notice.
         seen = self._arrival(day, known)
         self._progress.current = day
-        reported = _Reported()
+        reported = _Reported(day)
         said = "not loaded"
         try:
             for event in self._load(day, engine, reported):
@@ -123,6 +123,7 @@ class DayByDay:
             others=False,
         )
         yield from _as_events(day, checks.STAGED, staged)
+        reported.is_staged = True
         yield from self._checked(day, checks.STAGED, checks.ERRORS)
         applied = apply_and_report(of_day, self._agent_roles, others=False)
         yield from _as_events(day, checks.MAPPING, applied)
@@ -136,10 +137,11 @@ class DayByDay:
         if self._config.on_refused is OnRefused.skip:
             self._context.log.warning(f"{day} is left out ({outcome}); the last lines say why")
         # The run fails in the end.
-        assets = {raw_roles.key, *reports.METADATA} - reported.metadata.keys()
+        assets = {checks.MAPPING} if reported.is_staged else {*reports.METADATA}
+        assets |= {raw_roles.key} - reported.metadata.keys()
         show_as_failed(self._context.instance, self._context.run_id, day, sorted(assets))
         keys = {spec.key for group in checks.BY_STEP for spec in group} - reported.checks
-        yield from settled(self._of(day), self._agent_roles, day, keys)
+        yield from settled(self._of(day), self._agent_roles, {day: keys})
 
     def report(self, days: Iterable[str], fingerprints: Mapping[str, str]) -> Iterator[Event]:
         """What is shown of days that some other run loaded, in another place."""
@@ -216,13 +218,17 @@ class DayByDay:
 
 
 class _Reported:
-    """What was reported of a day."""
+    """What was reported of a day, and whether its load came as far as to stage it."""
 
-    def __init__(self) -> None:
+    def __init__(self, day: str) -> None:
         self.metadata: dict[dg.AssetKey, Mapping[str, Any]] = {}
         self.checks: set[dg.AssetCheckKey] = set()
+        self.is_staged = False
+        self._day = day
 
     def note(self, event: Event) -> None:
+        if event.partition != self._day:  # A refused day may change what is said of others.
+            return
         if isinstance(event, dg.AssetMaterialization):
             self.metadata[event.asset_key] = event.metadata
         elif isinstance(event, dg.AssetCheckEvaluation):

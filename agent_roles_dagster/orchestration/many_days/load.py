@@ -83,7 +83,8 @@ def load_days(
         unknown = [
             day for day in kept if not newest_result(context, checks.ON_MAPPING[-1].key, day)
         ]
-        yield from days.report(unknown, fingerprints)
+        # The earlier try may not have come to report the last day that it loaded.
+        yield from days.report([*unknown, *loaded[-1:]], fingerprints)
     try:
         with ExitStack() as opened:
             opened.callback(progress.close)
