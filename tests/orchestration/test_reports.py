@@ -4,17 +4,20 @@ import json
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.postgres.connection import connect
-from tests.conftest import Pipeline
+from tests.conftest import Pipeline, empty_database
 
 EVERYTHING = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
 STAGING = "raw_roles,stg_agent_roles,agent_role_pipeline_errors"
@@ -135,6 +138,42 @@ def test_of_a_held_day_the_refused_rows_are_told_by_their_own_check(pipeline: Pi
     land(pipeline, "day2", ["x"])
     assert pipeline.outcome(pipeline.run("day2")) == "held"
     assert statuses(pipeline, "day2")["FAILED"] == {REFUSED, "no_invalid_rows"}
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_a_refusal_ends_with_the_day_staged_whatever_zone_dagsters_storage_is_in(
+    pipeline: Pipeline, server: str, tmp_path: Path, zone: str
+) -> None:
+    with empty_database(server) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                f"ALTER ROLE CURRENT_USER IN DATABASE {connection.info.dbname}"
+                f" SET timezone = '{zone}'".encode()
+            )
+        (tmp_path / "dagster.yaml").write_text(
+            f"storage: {{postgres: {{postgres_url: '{url}'}}}}\n"
+        )
+        with dg.DagsterInstance.from_config(str(tmp_path)) as pipeline.instance:
+            for day in ("day1", "day2"):
+                land(pipeline, day, [*range(12)])
+                assert pipeline.run(day).success
+            pipeline.execute(
+                "UPDATE agent_role_sync_days SET pruned_at = now() WHERE sync_day = 'day1'"
+            )
+            land(pipeline, "day2", [*range(11)])
+            assert pipeline.outcome(pipeline.run("day2")) == "pruned"
+            # Another run tells of it again, and stays with it.
+            pipeline.execute("UPDATE agent_role_sync_days SET pruned_at = NULL")
+            land(pipeline, "day1", [*range(13)])
+            assert pipeline.run("day1").success
+            assert REFUSED in statuses(pipeline, "day2")["FAILED"]
+            assert pipeline.failed_days("stg_agent_roles") == {"day2"}
+            # It was staged since, by a run that could not say so.
+            with dg.DagsterInstance.ephemeral() as elsewhere:
+                assert replace(pipeline, instance=elsewhere).run("day2").success
+            land(pipeline, "day1", [*range(12)])
+            assert pipeline.run("day1").success
+            assert "FAILED" not in statuses(pipeline, "day2")
 
 
 def test_a_held_day_reddens_no_asset_that_its_run_was_not_to_make(pipeline: Pipeline) -> None:
