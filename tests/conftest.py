@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,23 @@ from agent_roles_dagster.postgres.embedded.server import running_server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long tests, which have a timeout of their own, first in both halves of the list.
+    """Let every process begin with its share of the long tests, the longest first.
 
-    xdist gives each of its two processes a half; what is short is shared out best at the end.
+    The long tests have a timeout of their own. `--dist worksteal` gives each process an equal part
+    of the list. A process that is done takes over half of what another one still has.
     """
-    marks = {item: item.get_closest_marker("timeout") for item in items}
-    long = [item for item, mark in marks.items() if mark]
-    short = [item for item, mark in marks.items() if not mark]
-    long.sort(key=lambda item: marks[item].args[0], reverse=True)
-    middle = len(items) // 2 - len(long[::2])
-    items[:] = long[::2] + short[:middle] + long[1::2] + short[middle:]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    marks = [(item, item.get_closest_marker("timeout")) for item in items]
+    long = [(mark.args[0], item) for item, mark in marks if mark]
+    longest_first = [item for _, item in sorted(long, key=lambda each: each[0], reverse=True)]
+    short = iter([item for item, mark in marks if not mark])
+    ordered: list[pytest.Item] = []
+    end = 0
+    for worker in range(workers):
+        ordered += longest_first[worker::workers]
+        end += (len(items) - end) // (workers - worker)  # As xdist divides the list.
+        ordered += islice(short, max(0, end - len(ordered)))
+    items[:] = [*ordered, *short]
 
 
 @pytest.fixture(scope="session")

@@ -317,11 +317,18 @@ MUTATIONS = (
         _IN_NOTICES + "test_a_load_tells_of_each_refused_day_once_with_its_sentence",
     ),
     Mutation(
-        "the last line of a notice is never cut",
+        "of a long notice only the longest line is cut",
         _WEBHOOK,
-        "body[: MOST - len(newline + last)]) + newline + last",
-        "text[:MOST])",
+        "lines.index(max(lines, key=len))",
+        "len(lines) - 1",
         _IN_NOTICES + "test_a_long_notice_is_cut_to_what_chat_services_take",
+    ),
+    Mutation(
+        "what gets too long for one notice goes on in the next",
+        _NEWS,
+        "            if ids and not fits_one_post(",
+        "            if not ids and not fits_one_post(",
+        _IN_NOTICES + "test_of_many_runs_with_different_sentences_each_is_posted_whole",
     ),
     Mutation(
         "of an error that is not ours the text is not told",

@@ -5,6 +5,7 @@ https://docs.dagster.io/guides/automate/declarative-automation
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 
 from agent_roles_dagster.settings import Settings
 
@@ -59,6 +60,6 @@ def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinit
         # Several days at once would wait for Dagster's backfills, which start every 30 seconds.
         emit_backfills=False,
         # A run that died is started again as a whole, since its day may have landed again.
-        run_tags={"dagster/retry_strategy": "ALL_STEPS"},
+        run_tags={RETRY_STRATEGY_TAG: "ALL_STEPS"},
         default_status=status.RUNNING if settings.automation else status.STOPPED,
     )

@@ -41,7 +41,10 @@ def publish(
         removals=staged.removed,
     )
     waiting = f"{run.sync_day}: waiting, since another"
-    used = f"{waiting} session reads its load tables, as a dump tool may"
+    used = (
+        f"{waiting} session reads its load tables, as a dump tool may: end the dump, or leave these"
+        " tables out"
+    )
     use_load_tables(connection, target, on_wait=lambda: run.say(used))
     changed = f"{waiting} run is changing the tables"
     lock_tables(connection, on_wait=lambda: run.say(changed))

@@ -24,9 +24,9 @@ from agent_roles_dagster.orchestration.many_days.config import run_config
 from agent_roles_dagster.orchestration.many_days.day_by_day import DayByDay
 from agent_roles_dagster.orchestration.notices import news
 from agent_roles_dagster.orchestration.notices import webhook as webhook_module
-from agent_roles_dagster.orchestration.notices.compose import gathered, overdue
+from agent_roles_dagster.orchestration.notices.compose import fits_one_post, gathered, overdue
 from agent_roles_dagster.orchestration.notices.sentences import what_went_wrong
-from agent_roles_dagster.orchestration.notices.webhook import NotDelivered, post
+from agent_roles_dagster.orchestration.notices.webhook import NotDelivered, length, post
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.orchestration.sensors import notices as sensor
 from agent_roles_dagster.orchestration.sensors.notices import notices
@@ -385,10 +385,7 @@ def test_a_load_tells_of_each_refused_day_once_with_its_sentence(
         assert all(text.endswith(f"\nRun {run.run_id}") for text in hook.texts)
         return [line for text in hook.texts for line in text.splitlines()[:-1]]
 
-    empty = (
-        "not loaded (unreadable): {0}/roles.json: the file is empty. Nothing was changed in any"
-        " table. Land the whole dump again and materialise the day."
-    )
+    empty = "not loaded (unreadable): {0}/roles.json: the file is empty."
     land(pipeline, "day1", [*range(20)])
     land(pipeline, "day2", [])
     pipeline.write("day3", {"roles.json": ""})
@@ -432,10 +429,21 @@ def test_a_load_tells_of_a_day_that_could_not_be_read(
     ticks.tick()
     assert hook.texts[0].splitlines()[:2] == [
         NOT_ALL_LOADED,
-        "ERROR day2: not loaded (not read): day2: the store gave an error. Nothing was changed in"
-        " any table. The dump may be whole: once the place where it landed can be reached and read,"
-        " materialise the day again.",
+        "ERROR day2: not loaded (not read): day2: the store gave an error.",
     ]
+
+
+def test_of_many_refused_days_the_next_load_tells_nothing_again(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    for number in range(1, 26):  # More than the run's last lines name.
+        pipeline.write(f"day{number}", {"roles.json": ""})
+    load(pipeline, on_refused="skip")
+    ticks.tick()
+    assert len(hook.texts) == 1
+    load(pipeline, on_refused="skip")
+    ticks.tick()
+    assert hook.texts[1:] == []
 
 
 def test_however_many_days_a_load_refuses_the_notice_ends_with_its_run(
@@ -448,9 +456,10 @@ def test_however_many_days_a_load_refuses_the_notice_ends_with_its_run(
     ticks.tick()
     [text] = hook.texts
     assert len(text) <= 3000
-    first, second, third, *_, last = text.splitlines()
+    first, second, third, *others, left, last = text.splitlines()
     assert (first, second) == ("40 days need a look.", NOT_ALL_LOADED)
     assert third.startswith("ERROR day1: not loaded (unreadable): day1/&lt;1&gt;.json: the file is")
+    assert left == f"and {39 - len(others)} sentences more."
     assert last == f"Run {run_id}"
 
 
@@ -579,9 +588,11 @@ def test_a_tick_whose_last_notice_nobody_takes_ends_before_dagster_ends_it() -> 
 
 def test_a_long_notice_is_cut_to_what_chat_services_take(hook: Webhook) -> None:
     post(hook.url, "x" * 10_000)
-    # Neither the last line nor an escape is cut.
-    post(hook.url, "x" * 2_980 + "&" * 10_000 + "\nRun 1234567890")
-    assert hook.texts == ["x" * 3000, "x" * 2_980 + "&amp;" + "\nRun 1234567890"]
+    # Neither another line nor an escape is cut.
+    post(hook.url, "x" * 2_970 + "&" * 10_000 + "\nand more\nRun 1234567890")
+    post(hook.url, "\n".join(["x" * 2_000] * 5))
+    assert hook.texts[:2] == ["x" * 3000, "x" * 2_970 + "&amp;" + "\nand more\nRun 1234567890"]
+    assert len(hook.texts[2]) == 3000
 
 
 def test_many_runs_that_ended_since_the_last_tick_are_one_notice(
@@ -601,6 +612,45 @@ def test_many_runs_that_ended_since_the_last_tick_are_one_notice(
     assert last.startswith("ERROR day3: raw_roles failed (unreadable): ")
     assert last.endswith(f"Run {third}\nhttps://dagster.example.org/runs/{third}")
     assert ticks.tick() == "Nothing to report"
+
+
+def test_of_many_runs_with_different_sentences_each_is_posted_whole(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = range(1, 21)
+    for number in days:
+        pipeline.write(f"day{number}", {f"<{number}>.json": ""})
+        pipeline.run(f"day{number}", select="raw_roles")
+    # A clock by which each notice takes a tick.
+    clock = SimpleNamespace(time=time.time, monotonic=count(0, 40).__next__)
+    monkeypatch.setattr(sensor, "time", clock)
+    while ticks.tick() != "Nothing to report":
+        assert len(hook.texts[-1]) <= 3000
+    told = [line for text in hook.texts for line in text.splitlines() if line.startswith("ERROR")]
+    assert told == [
+        f"ERROR day{number}: raw_roles failed (unreadable): day{number}/&lt;{number}&gt;.json: the"
+        " file is empty. Nothing was changed in any table. Land the whole dump again and"
+        " materialise the day."
+        for number in days
+    ]
+    assert 1 < len(hook.texts) < 4
+    ids = [result.run_id for result in pipeline.results]
+    number = hook.texts[0].count("ERROR")
+    assert hook.texts[0].endswith(f"\nRuns {', '.join(ids[:5])} and {number - 5} more")
+
+
+def test_many_runs_that_fail_alike_are_one_notice_whatever_their_number(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    for number in range(1, 31):
+        run = ticks.instance.create_run_for_job(
+            defs.resolve_implicit_global_asset_job_def(),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={"dagster/partition": f"day{number}"},
+        )
+        ticks.instance.report_run_failed(run)
+    ticks.tick()
+    assert [text.splitlines()[0] for text in hook.texts] == ["30 days need a look."]
 
 
 def test_what_takes_too_long_to_tell_goes_on_at_the_next_tick(
@@ -756,15 +806,23 @@ def test_the_limit_of_freshness() -> None:
 
 def test_what_differs_only_in_the_day_is_one_sentence_and_all_of_it_has_an_end() -> None:
     lost = "ERROR day{0}: agent_role_mapping failed: the connection to PostgreSQL was lost."
-    assert gathered([lost.format(3)]) == lost.format(3)
-    alike = gathered([*(lost.format(number) for number in range(1, 101)), "WARNING day7: odd"])
+    assert gathered([lost.format(3)], "Run 1") == f"{lost.format(3)}\nRun 1"
+    lines = [*(lost.format(number) for number in range(1, 101)), "WARNING day7: odd"]
     named = ", ".join(f"day{number}" for number in range(1, 41))
-    assert alike == (
+    assert gathered(lines, "Runs") == (
         "100 days need a look."
         f"\nERROR {named} and 60 more: agent_role_mapping failed: the connection to PostgreSQL was"
-        " lost.\nWARNING day7: odd"
+        " lost.\nWARNING day7: odd\nRuns"
     )
-    different = gathered(f"ERROR day{number}: {number * 'x'}" for number in range(1, 101))
-    assert len(different) < 2_600
-    first, *_, last = different.splitlines()
-    assert (first, last) == ("100 days need a look.", "and 43 sentences more.")
+    assert fits_one_post(lines, "Runs")
+    lines = [f"ERROR day{number}: {number * '&'}" for number in range(1, 101)]
+    assert not fits_one_post(lines, "Runs")
+    different = gathered(lines, "Runs")
+    assert 2_700 < length(different) <= 3_000
+    first, *told, left, last = different.splitlines()
+    assert (first, left, last) == (
+        "100 days need a look.",
+        f"and {100 - len(told)} sentences more.",
+        "Runs",
+    )
+    assert told == lines[: len(told)]

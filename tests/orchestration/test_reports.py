@@ -449,10 +449,10 @@ def newest_metadata(pipeline: Pipeline, asset: str, day: str) -> dict[str, Any] 
 
 
 def assert_shown_is_what_the_tables_say(pipeline: Pipeline, refused: set[str]) -> None:
+    """Of every day that is staged; asked by queries of the test's own."""
     for entry in pipeline.instance.all_logs(pipeline.results[-1].run_id):
         # A report that fails does not end its run.
         assert not entry.user_message.endswith("Error)"), entry.user_message
-    """Of every day that is staged; asked by queries of the test's own."""
     known = pipeline.rows(METADATA)
     times = [(day, observed) for day, *_, observed in known]
     slips = {

@@ -452,6 +452,28 @@ def test_while_many_days_wait_the_tick_says_what_for(
     assert [again.run_key for again in watch.requests] == [request.run_key]
 
 
+def test_if_none_of_many_days_can_be_looked_into_the_tick_says_so(
+    first_start: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = first_start
+    land_twelve(watch)
+    wait = "12 days wait for load_landed_days: "
+    with monkeypatch.context() as disk:
+        fail_to_list(disk, "")
+        # The landing folder itself can be listed.
+        disk.setattr(sensor, "landed_days", lambda _: [f"day{number}" for number in range(1, 13)])
+        assert watch.notices() == []
+    assert watch.requests == []
+    assert watch.said.startswith(
+        f"{wait}none of them can be looked into; day1 can't be looked into (OSError); "
+    )
+    # A clock by which the time is over before the first look.
+    clock = SimpleNamespace(time=time.time, monotonic=count(0, 40).__next__)
+    monkeypatch.setattr(sensor, "time", clock)
+    assert watch.notices() == []
+    assert watch.said == f"{wait}this tick had no time for them; the others at the next tick"
+
+
 def test_a_refused_day_among_many_is_not_run_once_more_and_keeps_no_other_waiting(
     first_start: Watch,
 ) -> None:

@@ -1213,7 +1213,8 @@ def test_a_dump_tool_that_reads_the_load_tables_holds_up_no_run_that_applies_a_d
         run = pool.submit(_stage_alone, pipeline, "day2", said.put, before_loading=hold)
         try:
             assert said.get(timeout=60) == (
-                "day2: waiting, since another session reads its load tables, as a dump tool may"
+                "day2: waiting, since another session reads its load tables, as a dump tool may:"
+                " end the dump, or leave these tables out"
             )
             apply = pool.submit(apply_day, pipeline.database, "day1", "a run", say=print)
             assert apply.result(30).written == 1

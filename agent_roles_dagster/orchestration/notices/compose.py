@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from agent_roles_dagster.orchestration.notices.sentences import WARNING
-from agent_roles_dagster.orchestration.notices.webhook import MOST
+from agent_roles_dagster.orchestration.notices.webhook import MOST, length
 from agent_roles_dagster.sync_days import is_sync_day
 
 # A notice names this many days that have the same trouble.
@@ -26,8 +26,34 @@ def overdue(newest: str | None, waited: timedelta, fresh_hours: float) -> str | 
     )
 
 
-def gathered(lines: Iterable[str]) -> str:
-    """One notice from the lines of many runs. Lines that differ only in the day become one."""
+def gathered(lines: Iterable[str], last: str) -> str:
+    """One notice from the lines of one or many runs, and the last line, which names the runs.
+
+    Lines that differ only in the day become one. If the text is too long for one post, it says how
+    many sentences are left out.
+    """
+    sentences = _sentences(lines)
+    whole = "\n".join([*sentences, last])
+    if length(whole) <= MOST:
+        return whole
+    room = MOST - length(f"and {len(sentences):,} sentences more.\n{last}")
+    shown: list[str] = []
+    for sentence in sentences:
+        room -= length(f"{sentence}\n")
+        if room < 0 and len(shown) > 1:
+            break
+        shown.append(sentence)
+    left = len(sentences) - len(shown)
+    return "\n".join([*shown, *[f"and {left:,} sentences more."] * (left > 0), last])
+
+
+def fits_one_post(lines: Iterable[str], last: str) -> bool:
+    """Whether `gathered` leaves no sentence out."""
+    return length("\n".join([*_sentences(lines), last])) <= MOST
+
+
+def _sentences(lines: Iterable[str]) -> list[str]:
+    """The lines, the errors first. Lines that differ only in the day are one."""
     alike: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         severity, _, rest = line.partition(" ")
@@ -41,9 +67,4 @@ def gathered(lines: Iterable[str]) -> str:
         more = f" and {len(days) - _NAMED:,} more" if len(days) > _NAMED else ""
         told.append(f"{severity} {', '.join(days[:_NAMED])}{more}: {exact}")
     number = len({day for days in alike.values() for day in days if is_sync_day(day)})
-    told = [f"{number:,} days need a look.", *told] if number > 1 else told
-    shown = list(told)
-    while len(shown) > 2 and len("\n".join(shown)) > MOST - 500:
-        shown.pop()
-    ending = [f"and {len(told) - len(shown):,} sentences more."] if len(told) > len(shown) else []
-    return "\n".join([*shown, *ending])
+    return [f"{number:,} days need a look.", *told] if number > 1 else told

@@ -1,7 +1,7 @@
 """What happened since the sensor's last tick: runs that ended, and whether a day is overdue."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, get_args
 
@@ -14,7 +14,7 @@ from agent_roles_dagster.orchestration.assets import landed_dump
 from agent_roles_dagster.orchestration.automation import LOAD, TAKE_BACK
 from agent_roles_dagster.orchestration.checks import finding
 from agent_roles_dagster.orchestration.checks.history import said
-from agent_roles_dagster.orchestration.notices.compose import gathered, overdue
+from agent_roles_dagster.orchestration.notices.compose import fits_one_post, gathered, overdue
 from agent_roles_dagster.orchestration.notices.sentences import (
     DIED,
     ERROR,
@@ -28,7 +28,9 @@ from agent_roles_dagster.sync_days import day_number, is_sync_day
 _End = Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS]
 _ENDS: Final[tuple[_End, ...]] = get_args(_End)
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
-_RUNS_AT_ONCE = 20
+_RUNS_AT_ONCE = 50
+# A notice names this many runs.
+_NAMED = 5
 
 
 def news(
@@ -69,33 +71,40 @@ def news(
 def _of_ended(
     instance: dg.DagsterInstance, state: Mapping[str, Any], kind: _End
 ) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
-    """One notice for the runs that ended since the last tick, however many days they are about."""
+    """The runs that ended since the last tick, in as few notices as have room for every sentence.
+
+    A run whose sentences alone are too long for a notice has one of its own.
+    """
     ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=state[kind.value])
     records = instance.fetch_run_status_changes(ended, limit=_RUNS_AT_ONCE, ascending=True).records
-    runs, backfills, lines = [], {*state.get("backfills", [])}, []
+    ids: list[str] = []
+    lines: list[str] = []
+    backfills = {*state.get("backfills", [])}
+    after: dict[str, Any] = {}
     for record in records:
         run = instance.get_run_record_by_id(record.run_id)
         if run and (backfill := run.dagster_run.tags.get(BACKFILL_ID_TAG)):
             backfills.add(backfill)
         elif run and (of_run := _news_of(instance, run)):
-            runs.append(run)
+            if ids and not fits_one_post([*lines, *of_run], _named([*ids, record.run_id])):
+                yield gathered(lines, _named(ids)), _page(ids), after
+                ids, lines = [], []
+            ids.append(record.run_id)
             lines += of_run
-    if not records:
-        return
-    after = {kind.value: records[-1].storage_id, "backfills": sorted(backfills)}
-    if not runs:
+        after = {kind.value: record.storage_id, "backfills": sorted(backfills)}
+    if ids:
+        yield gathered(lines, _named(ids)), _page(ids), after
+    elif after:
         yield None, None, after
-        return
-    # Many days may say much the same.
-    is_of_many = len(runs) > 1 or runs[0].dagster_run.job_name == LOAD
-    ids = [run.dagster_run.run_id for run in runs]
-    text = "\n".join(
-        [
-            *([gathered(lines)] if is_of_many else lines),
-            f"Run{'s' * (len(ids) > 1)} {', '.join(ids)}",
-        ]
-    )
-    yield text, f"runs/{ids[0]}" if len(ids) == 1 else "runs", after
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return f"Run{'s' * (len(ids) > 1)} {', '.join(ids[:_NAMED])}{more}"
+
+
+def _page(ids: Sequence[str]) -> str:
+    return f"runs/{ids[0]}" if len(ids) == 1 else "runs"
 
 
 def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
@@ -104,7 +113,7 @@ def _of_backfill(instance: dg.DagsterInstance, backfill: str) -> str | None:
         dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill}, statuses=_ENDED), ascending=True
     )
     lines = [line for run in runs for line in _news_of(instance, run)]
-    return f"{gathered(lines)}\nBackfill {backfill}" if lines else None
+    return gathered(lines, f"Backfill {backfill}") if lines else None
 
 
 def _news_of(instance: dg.DagsterInstance, run: dg.RunRecord) -> list[str]:
@@ -136,27 +145,24 @@ def _new_of_load(
 
 def _lines_of(instance: dg.DagsterInstance, run: dg.RunRecord) -> list[str]:
     entries = instance.all_logs(run.dagster_run.run_id, of_type=READ)
-    events = [
-        entry.dagster_event
-        for entry in entries
-        if entry.dagster_event and not _is_known(instance, run, entry.dagster_event)
-    ]
-    lines = what_went_wrong(_about(run), events)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    lines = what_went_wrong(
+        _about(run), events, is_news=lambda result: not _is_known(instance, run, result)
+    )
     if run.dagster_run.tags.get(WILL_RETRY_TAG) == "true":
         # Dagster starts it again. Its death is news only if that was the last time.
         lines = [line for line in lines if DIED not in line]
     return lines
 
 
-def _is_known(instance: dg.DagsterInstance, run: dg.RunRecord, event: dg.DagsterEvent) -> bool:
-    """Whether the event is a check's result that is no news.
+def _is_known(
+    instance: dg.DagsterInstance, run: dg.RunRecord, now: dg.AssetCheckEvaluation
+) -> bool:
+    """Whether the failed check's result is no news.
 
     A result for another day is no news if it was the same before the run. A warning is no news if
     the day before has the same one.
     """
-    now = event.event_specific_data
-    if not isinstance(now, dg.AssetCheckEvaluation) or now.passed:
-        return False
     if now.severity == dg.AssetCheckSeverity.WARN and _lasts(instance, now):
         return True
     if now.partition in (None, _about(run)):

@@ -6,7 +6,7 @@ passed on. Of any other error only the kind is told, since its text may quote a 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import dagster as dg
@@ -117,11 +117,16 @@ _ADVICE = re.compile(
 _OF_CHECKS = _begin(DagsterAssetCheckFailedError)
 
 
-def what_went_wrong(about: str, events: Iterable[dg.DagsterEvent]) -> list[str]:
+def what_went_wrong(
+    about: str,
+    events: Iterable[dg.DagsterEvent],
+    is_news: Callable[[dg.AssetCheckEvaluation], bool] = lambda _: True,
+) -> list[str]:
     """A line for each step, each day of a load and each check that failed in a run.
 
     Args:
         about: the run's day; the name of its job if that is not of one day; or NO_DAY.
+        is_news: whether a failed check has a line.
     """
     found = list(events)
     planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
@@ -142,16 +147,19 @@ def what_went_wrong(about: str, events: Iterable[dg.DagsterEvent]) -> list[str]:
     if dg.DagsterEventType.RUN_FAILURE in kinds and dg.DagsterEventType.STEP_FAILURE not in kinds:
         again = _ENDINGS.get(about, _OF_A_DAY).again
         lines.append(f"{ERROR} {about}: {DIED} {again[0].upper()}{again[1:]}")
-    return [*lines, *(line for each in checked for line in _check(about, each))]
-
-
-def _check(about: str, result: dg.AssetCheckEvaluation) -> Iterator[str]:
     # The step that refused the day has a line of its own.
-    if result.passed or result.asset_check_key == checks.MAY_BE_STAGED.key:
-        return
+    failed = (
+        each
+        for each in checked
+        if not each.passed and each.asset_check_key != checks.MAY_BE_STAGED.key
+    )
+    return [*lines, *(_check(about, each) for each in failed if is_news(each))]
+
+
+def _check(about: str, result: dg.AssetCheckEvaluation) -> str:
     severity = WARNING if result.severity == dg.AssetCheckSeverity.WARN else ERROR
     found = f"{severity} {result.partition or about}: {checks.finding(result)}"
-    yield " ".join(filter(None, (found, _NEXT.get(result.check_name))))
+    return " ".join(filter(None, (found, _NEXT.get(result.check_name))))
 
 
 def _failure(
@@ -177,7 +185,10 @@ def _failure(
 def _not_loaded(
     refused: str, failed: UserFailureData, events: Iterable[dg.DagsterEvent]
 ) -> Iterator[str]:
-    """A line for each refused day of a load, which has its sentence from the day's own check."""
+    """A line for each refused day of a load, which has its sentence from the day's own check.
+
+    The load's own line says what was left unchanged, and the next step.
+    """
     results = (event.event_specific_data for event in events)
     why = {
         result.partition: result.description
@@ -194,7 +205,7 @@ def _not_loaded(
         begin = f"{day} ({outcome}): "
         told = (each.removeprefix(begin) for each in in_the_end if each.startswith(begin))
         said = why.get(day) or next(told, "The run's log says why.")
-        yield f"{ERROR} {day}: not loaded ({outcome}): {said}"
+        yield f"{ERROR} {day}: not loaded ({outcome}): {_ADVICE.sub('', said)}"
 
 
 def sentence(data: StepFailureData, about: str) -> str | None:

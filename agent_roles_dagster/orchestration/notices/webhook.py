@@ -49,8 +49,17 @@ def post(url: str, text: str, link: str | None = None) -> None:
     ) from None
 
 
+def length(text: str) -> int:
+    """The text's length once it is posted."""
+    return len(in_chat(text))
+
+
 def _cut(text: str) -> str:
-    """The text at the length that chat services take. The last line, which names the run, stays."""
-    body, newline, last = text.rpartition("\n") if "\n" in text else (text, "", "")
+    """The text at the length that chat services take. The longest line is cut, the others stay."""
+    if (excess := len(text) - MOST) <= 0:
+        return text
+    lines = text.split("\n")
+    longest = lines.index(max(lines, key=len))
     # No escape is cut in two.
-    return re.sub(r"&[^;]*\Z", "", body[: MOST - len(newline + last)]) + newline + last
+    lines[longest] = re.sub(r"&[^;]*\Z", "", lines[longest][:-excess])
+    return "\n".join(lines)[:MOST]

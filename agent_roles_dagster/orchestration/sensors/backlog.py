@@ -51,10 +51,8 @@ def request_load(
     """One run for these days; or why it is not requested now, and an event to report first.
 
     Args:
-        landed: the fingerprint of each day.
+        landed: the fingerprint of each day, at least one.
     """
-    if not landed:
-        return None, "the first of them is still landing", []
     if not instance.event_log_storage.get_maximum_record_id():
         # Before the first event, the automation can't see to which run an event belongs.
         said = f"{len(landed):,} days landed"

@@ -48,8 +48,10 @@ def landed_sync_days(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     instance.add_dynamic_partitions(SYNC_DAY, sorted(found.complete, key=day_number))
     events: list[dg.AssetObservation | dg.AssetMaterialization] = []
     request = None
-    if may_load:
-        request, why_waiting, events = request_load(instance, found.complete_at_the_start(backlog))
+    if may_load and (ready := found.complete_at_the_start(backlog)):
+        request, why_waiting, events = request_load(instance, ready)
+    elif may_load:
+        why_waiting = found.why_none_is_complete(backlog)
     landed = {day: seen for day, seen in found.complete.items() if day not in backlog}
     events += [
         dg.AssetMaterialization(
@@ -102,6 +104,15 @@ class _Found:
         done = {*self.looked_at}.difference(self.landing)
         reached = takewhile(lambda day: day in done, days)
         return {day: self.complete[day].fingerprint for day in reached if day in self.complete}
+
+    def why_none_is_complete(self, days: list[str]) -> str:
+        """Why `complete_at_the_start` finds none of the days."""
+        done = {*self.looked_at}.difference(self.landing)
+        stopped_at = next((day for day in days if day not in done), None)
+        if stopped_at is None:
+            return "none of them can be looked into"
+        landing = "the first of them is still landing"
+        return landing if stopped_at in self.landing else "this tick had no time for them"
 
     def sentences(self) -> list[str]:
         landing = [f"{', '.join(self.landing)} still landing"] if self.landing else []
