@@ -13,7 +13,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL
 from agent_roles_dagster.orchestration.assets import landed_dump
 from agent_roles_dagster.orchestration.automation import LOAD, TAKE_BACK
 from agent_roles_dagster.orchestration.checks import finding
-from agent_roles_dagster.orchestration.checks.history import said
+from agent_roles_dagster.orchestration.checks.history import was_so_before
 from agent_roles_dagster.orchestration.notices.compose import fits_one_post, gathered, overdue
 from agent_roles_dagster.orchestration.notices.sentences import (
     DIED,
@@ -167,13 +167,7 @@ def _is_known(
         return True
     if now.partition in (None, _about(run)):
         return False
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        now.asset_check_key, _RUNS_AT_ONCE, partition_filter=PartitionKeyFilter(key=now.partition)
-    )
-    runs = [record.run_id for record in records]
-    at = runs.index(event_run) if (event_run := run.dagster_run.run_id) in runs else len(runs)
-    before = next((record.evaluation for record in records[at + 1 :] if record.evaluation), None)
-    return isinstance(before, dg.AssetCheckEvaluation) and said(before) == said(now)
+    return was_so_before(instance, run.dagster_run.run_id, now)
 
 
 def _lasts(instance: dg.DagsterInstance, now: dg.AssetCheckEvaluation) -> bool:
