@@ -118,6 +118,33 @@ def test_a_failed_run_is_told_with_its_sentence_and_only_once(
     assert len(hook.texts) == 3
 
 
+def test_a_held_day_is_reported_once_whatever_its_neighbour_does(
+    pipeline: Pipeline, ticks: Ticks, hook: Webhook
+) -> None:
+    def land(day: str, agents: list[int]) -> None:
+        pipeline.write(day, {"roles.json": json.dumps([{"id": 10, "agents": agents}])})
+
+    for day in ("day1", "day2"):
+        land(day, [*range(12)])
+        assert pipeline.run(day).success
+    land("day2", [])
+    for agents in ([*range(12)], [*range(11)]):
+        # The day's own page is reported anew by its neighbour's run, and stays red.
+        land("day1", agents)
+        assert pipeline.run("day1").success
+        assert pipeline.outcome(pipeline.run("day2")) == "held"
+        ticks.tick()
+    held = [text for text in hook.texts if "day2: " in text]
+    first, second = (text.splitlines()[0] for text in held)
+    failed = "ERROR day2: agent_role_pipeline_errors, stg_agent_roles failed (held): day2 is held:"
+    assert first.startswith(f"{failed} it has no assignment left, and the previous day had 12.")
+    # Its sentence is another one.
+    assert second.startswith(f"{failed} it has no assignment left, and the previous day had 11.")
+    assert pipeline.outcome(pipeline.run("day2")) == "held"
+    ticks.tick()
+    assert [text for text in hook.texts if "day2: " in text] == held
+
+
 def test_what_the_webhook_does_not_take_is_kept_and_its_address_is_not_said(
     pipeline: Pipeline, ticks: Ticks, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

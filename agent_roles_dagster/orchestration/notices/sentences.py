@@ -141,7 +141,7 @@ def what_went_wrong(
         if isinstance(data, dg.AssetCheckEvaluation):
             checked.append(data)
         elif isinstance(data, StepFailureData):
-            what = ", ".join(assets.get(event.step_key) or [str(event.step_key)])
+            what = ", ".join(sorted(assets.get(event.step_key) or [str(event.step_key)]))
             lines += _failure(about, "the run" if about in (LOAD, TAKE_BACK) else what, data, found)
     kinds = {event.event_type for event in found}
     if dg.DagsterEventType.RUN_FAILURE in kinds and dg.DagsterEventType.STEP_FAILURE not in kinds:
