@@ -43,10 +43,14 @@ class Neighbours:
     def require_whole(self, sync_day: str, *, in_previous: int, in_next: int) -> None:
         """Refuse a comparison with a snapshot that has more or fewer pairs than when it was staged.
 
+        A day that was staged before is run whatever the next day has. Otherwise no run could mend
+        two days in a row, as each would wait for the other.
+
         Args:
             in_previous, in_next: how many assigned pairs these days' snapshots had.
         """
-        for day, found in ((self.previous, in_previous), (self.next, in_next)):
+        following = self.next if self.old is None else None
+        for day, found in ((self.previous, in_previous), (following, in_next)):
             if day is not None and found != day["assigned"]:
                 raise Pruned(
                     f"{sync_day} can't be staged: the snapshot of {day['sync_day']}, which it is"
