@@ -52,6 +52,14 @@ def publish(
     _write_record(run, connection, staged, neighbours, target, reason, held)
     run_file(connection, "load/021_publish_errors")
     if held is None:
+        following = neighbours.next
+        if following is not None and following["assigned"] != staged.next_assigned:
+            run.say(
+                f"{run.sync_day}: somebody changed the snapshot of {following['sync_day']}, so its"
+                f" removals follow only where {run.sync_day} changes. Materialise"
+                f" {following['sync_day']} again"
+            )
+            run_file(connection, "load/next_day_is_damaged")
         _publish_rows(connection, run.sync_day)
     drop_used_tables(connection, target)
     return held

@@ -1119,7 +1119,21 @@ def test_days_that_somebody_changed_are_mended_if_all_are_run_again_in_order(
     assert found() != before
     for day in ("day1", "day2", "day3"):
         assert pipeline.run(day).success, day
+        assert found()[2:] == before[2:], "the history and the mapping never follow the damage"
     assert found() == before
+
+
+def test_a_correction_reaches_a_next_day_that_somebody_changed_and_the_damage_does_not(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2, 3]})
+    pipeline.execute(f"{AGENT_2_IS_GONE} AND sync_day = 'day2'")
+    _stage(pipeline, {"day1": [1, 2, 4]})
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    after = [(1, "day1", None), (2, "day1", None), (3, "day2", None), (4, "day1", "day2")]
+    assert pipeline.rows(query) == after
+    assert pipeline.run("day2").success
+    assert pipeline.rows(query) == after
 
 
 @pytest.mark.parametrize("changed", ["sync_day = 'day3'", "TRUE"])
