@@ -104,12 +104,10 @@ def _write_record(
 
 
 def _publish_rows(connection: Connection, sync_day: str) -> None:
-    [before] = rows_of_file(connection, "load/is_changed")
     run_file(connection, "load/022_publish_day")
-    if before["is_changed"]:
-        [found] = rows_of_file(connection, "load/fingerprint", sync_day=sync_day)
-        fingerprint = str(found["fingerprint"])
-        run_file(connection, "load/record_fingerprint", sync_day=sync_day, fingerprint=fingerprint)
+    [found] = rows_of_file(connection, "load/fingerprint", sync_day=sync_day)
+    fingerprint = str(found["fingerprint"])
+    run_file(connection, "load/record_fingerprint", sync_day=sync_day, fingerprint=fingerprint)
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

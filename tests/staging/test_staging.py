@@ -1098,6 +1098,7 @@ AGENT_2_IS_GONE = "DELETE FROM stg_agent_roles WHERE agent_id = 2"
         "UPDATE stg_agent_roles SET status = 'removed' WHERE sync_day <> 'day2'",
         "INSERT INTO stg_agent_roles SELECT 9, 10, 'assigned', sync_day FROM agent_role_sync_days",
         "DELETE FROM stg_agent_roles",
+        "UPDATE stg_agent_roles SET agent_id = 9 WHERE status = 'removed'",
     ],
 )
 def test_days_that_somebody_changed_are_mended_if_all_are_run_again_in_order(
