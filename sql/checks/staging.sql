@@ -1,8 +1,8 @@
 -- The facts for the checks on a staged day, from one pass over its partition, which several
 -- processes share. If the number of rows, their statuses and the sum of the pairs' hashes are as
--- recorded, each row is sound and no pair is there twice. If the sum for the removed pairs is that of
--- the day's recorded removals, each pair has its own status. Only otherwise are pairs counted one by
--- one.
+-- recorded, each row is sound and no pair is there twice. If the sum of the removed pairs' hashes
+-- is that of the day's recorded removals, each pair has its own status. Only otherwise are pairs
+-- counted one by one.
 -- The day is a parameter, since PostgreSQL plans for no other day then.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/staging.sql
 
@@ -30,6 +30,7 @@ WITH staged AS (
 
 compared AS (
     SELECT
+        day.day_no,
         day.raw_rows,
         day.valid_pairs,
         day.duplicates,
@@ -104,7 +105,7 @@ SELECT
                 agent_id,
                 role_id
             FROM agent_role_changes
-            WHERE day_no = agent_role_staged_day_no($1) AND change = 'removed'
+            WHERE day_no = compared.day_no AND change = 'removed'
         ) AS recorded
             ON staged.agent_id = recorded.agent_id AND staged.role_id = recorded.role_id
         WHERE

@@ -47,7 +47,7 @@ SELECT
                         agent_id,
                         role_id
                     FROM agent_role_changes
-                    WHERE day_no = agent_role_staged_day_no($1) AND change = 'removed'
+                    WHERE day_no = day.day_no AND change = 'removed'
                 ) AS recorded
                     ON
                         removal.agent_id = recorded.agent_id
