@@ -102,10 +102,10 @@ SELECT
         ) AS staged
         FULL JOIN (
             SELECT
-                agent_id,
-                role_id
-            FROM agent_role_changes
-            WHERE day_no = compared.day_no AND change = 'removed'
+                change.agent_id,
+                change.role_id
+            FROM agent_role_changes AS change
+            WHERE change.day_no = compared.day_no AND change.change = 'removed'
         ) AS recorded
             ON staged.agent_id = recorded.agent_id AND staged.role_id = recorded.role_id
         WHERE

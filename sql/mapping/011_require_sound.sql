@@ -44,10 +44,10 @@ SELECT
                 ) AS removal
                 FULL JOIN (
                     SELECT
-                        agent_id,
-                        role_id
-                    FROM agent_role_changes
-                    WHERE day_no = day.day_no AND change = 'removed'
+                        change.agent_id,
+                        change.role_id
+                    FROM agent_role_changes AS change
+                    WHERE change.day_no = day.day_no AND change.change = 'removed'
                 ) AS recorded
                     ON
                         removal.agent_id = recorded.agent_id

@@ -1,5 +1,7 @@
 """The SQL files: what they ask is asked of one day, and in a session that a pooler gives on."""
 
+import re
+
 import psycopg
 import pytest
 
@@ -82,3 +84,15 @@ def test_a_question_that_failed_can_be_asked_again_in_the_same_session(
         for _ in range(2):
             assert len(rows_of_file(connection, file, sync_day="day2")) == 1
         assert connection.execute("SELECT FROM pg_prepared_statements").fetchall() == []
+
+
+def test_the_files_that_prepare_a_question_begin_and_end_alike() -> None:
+    """They can't share these lines, as each file runs as it stands."""
+    frames = set()
+    for file in OF_A_DAY:
+        text = sql_file(file)
+        (name,) = set(re.findall(r"agent_roles_\w+(?= \()|(?<=DEALLOCATE )\w+", text))
+        start, end = text.index("\n-- A pooler may"), text.index(f" {name} (TEXT) AS\n")
+        tail = text[text.index("\nEXECUTE ") :]
+        frames.add((text[start:end] + tail).replace(name, "<name>"))
+    assert len(frames) == 1
