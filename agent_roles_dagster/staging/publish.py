@@ -55,9 +55,9 @@ def publish(
         following = neighbours.next
         if following is not None and following["assigned"] != staged.next_assigned:
             run.say(
-                f"{run.sync_day}: somebody changed the snapshot of {following['sync_day']}, so its"
-                f" removals follow only where {run.sync_day} changes. Materialise"
-                f" {following['sync_day']} again"
+                f"{run.sync_day}: somebody changed the snapshot of {following['sync_day']} since it"
+                f" was staged. Of it, only what {run.sync_day} itself changes was corrected."
+                f" Materialise {following['sync_day']} again"
             )
             run_file(connection, "load/next_day_is_damaged")
         _publish_rows(connection, run.sync_day)

@@ -1129,7 +1129,10 @@ def test_a_correction_reaches_a_next_day_that_somebody_changed_and_the_damage_do
 ) -> None:
     _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2, 3]})
     pipeline.execute(f"{AGENT_2_IS_GONE} AND sync_day = 'day2'")
-    _stage(pipeline, {"day1": [1, 2, 4]})
+    _land(pipeline, "day1", [1, 2, 4])
+    said: list[str] = []
+    _stage_alone(pipeline, "day1", said.append)
+    assert any("changed the snapshot of day2" in line for line in said)
     query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
     after = [(1, "day1", None), (2, "day1", None), (3, "day2", None), (4, "day1", "day2")]
     assert pipeline.rows(query) == after
