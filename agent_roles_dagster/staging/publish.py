@@ -53,7 +53,9 @@ def publish(
     run_file(connection, "load/021_publish_errors")
     if held is None:
         following = neighbours.next
-        if following is not None and following["assigned"] != staged.next_assigned:
+        if following is not None and (
+            not following["is_there"] or following["assigned"] != staged.next_assigned
+        ):
             run.say(
                 f"{run.sync_day}: somebody changed the snapshot of {following['sync_day']} since it"
                 f" was staged. Of it, only what {run.sync_day} itself changes was corrected."

@@ -4,11 +4,15 @@
 DELETE FROM agent_roles_load_delta AS delta
 WHERE
     delta.is_next
-    AND NOT EXISTS (
-        SELECT FROM agent_roles_load_delta AS own
-        WHERE
-            own.agent_id = delta.agent_id
-            AND own.role_id = delta.role_id
-            AND own.is_changed
-            AND NOT own.is_next
+    AND (
+        NOT EXISTS (
+            SELECT FROM agent_roles_load_delta AS own
+            WHERE
+                own.agent_id = delta.agent_id
+                AND own.role_id = delta.role_id
+                AND own.is_changed
+                AND NOT own.is_next
+        )
+        -- Without a table, it takes no row.
+        OR agent_role_partition((SELECT day.next_day FROM agent_roles_load_day AS day)) IS NULL
     );

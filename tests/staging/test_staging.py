@@ -1086,6 +1086,7 @@ def test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed(
     assert pipeline.rows(query) == [(1, "day1", None), (2, "day2", None), (3, "day2", None)]
 
 
+DROP_ALL = "; ".join(f"DROP TABLE public_days.stg_agent_roles_day{n}" for n in (1, 2, 3))
 AGENT_2_IS_GONE = "DELETE FROM stg_agent_roles WHERE agent_id = 2"
 
 
@@ -1099,6 +1100,7 @@ AGENT_2_IS_GONE = "DELETE FROM stg_agent_roles WHERE agent_id = 2"
         "INSERT INTO stg_agent_roles SELECT 9, 10, 'assigned', sync_day FROM agent_role_sync_days",
         "DELETE FROM stg_agent_roles",
         "UPDATE stg_agent_roles SET agent_id = 9 WHERE status = 'removed'",
+        DROP_ALL,
     ],
 )
 def test_days_that_somebody_changed_are_mended_if_all_are_run_again_in_order(
@@ -1138,6 +1140,25 @@ def test_a_correction_reaches_a_next_day_that_somebody_changed_and_the_damage_do
     assert pipeline.rows(query) == after
     assert pipeline.run("day2").success
     assert pipeline.rows(query) == after
+
+
+def test_a_correction_of_a_day_whose_table_is_gone_as_is_the_next_days_is_followed_in_order(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1, 2, 3]})
+    pipeline.execute(DROP_ALL)
+    _land(pipeline, "day1", [1, 2, 4])
+    for day in ("day1", "day2", "day3"):
+        assert pipeline.run(day).success, day
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    assert pipeline.rows(query) == [
+        (1, "day1", None),
+        (2, "day1", None),
+        (3, "day3", None),
+        (4, "day1", "day2"),
+    ]
+    query = "SELECT agent_id FROM stg_agent_roles WHERE (sync_day, status) = ('day2', 'removed')"
+    assert pipeline.rows(query) == [(4,)]
 
 
 @pytest.mark.parametrize("changed", ["sync_day = 'day3'", "TRUE"])
