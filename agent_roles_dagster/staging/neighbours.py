@@ -21,7 +21,8 @@ class Neighbours:
     def require_kept(self, sync_day: str) -> None:
         """Refuse to compare with a snapshot that was pruned, or whose table somebody dropped.
 
-        If the table of the day's own earlier version is gone, the day is staged anew.
+        If the table of the day's own earlier version is gone, the day is staged anew, even if the
+        next day's is gone, too: otherwise each would wait for the other.
         """
         for day in (self.previous, self.old, self.next):
             if day is not None and day["pruned_at"] is not None:
@@ -31,7 +32,8 @@ class Neighbours:
                     " AGENT_ROLES_KEEP_DAYS). Nothing was changed in any table. To load old days"
                     " again, load all days into an empty database"
                 )
-        for day in (self.previous, self.next):
+        is_gone = self.old is not None and not self.old["is_there"]
+        for day in (self.previous, None if is_gone else self.next):
             # Without its rows, none of its pairs would be found to be removed.
             if day is not None and not day["is_there"]:
                 raise Pruned(
@@ -43,10 +45,14 @@ class Neighbours:
     def require_whole(self, sync_day: str, *, in_previous: int, in_next: int) -> None:
         """Refuse a comparison with a snapshot that has more or fewer pairs than when it was staged.
 
+        A day that was staged before is run whatever the next day has. Otherwise no run could mend
+        two days in a row, as each would wait for the other.
+
         Args:
             in_previous, in_next: how many assigned pairs these days' snapshots had.
         """
-        for day, found in ((self.previous, in_previous), (self.next, in_next)):
+        following = self.next if self.old is None else None
+        for day, found in ((self.previous, in_previous), (following, in_next)):
             if day is not None and found != day["assigned"]:
                 raise Pruned(
                     f"{sync_day} can't be staged: the snapshot of {day['sync_day']}, which it is"

@@ -55,6 +55,16 @@ def publish(
     _write_record(run, connection, staged, neighbours, target, reason, held)
     run_file(connection, "load/021_publish_errors")
     if held is None:
+        following = neighbours.next
+        if following is not None and (
+            not following["is_there"] or following["assigned"] != staged.next_assigned
+        ):
+            run.say(
+                f"{run.sync_day}: somebody changed the snapshot of {following['sync_day']} since it"
+                f" was staged. Of it, only what {run.sync_day} itself changes was corrected."
+                f" Materialise {following['sync_day']} again"
+            )
+            run_file(connection, "load/next_day_is_damaged")
         _publish_rows(connection, run.sync_day)
     drop_used_tables(connection, target)
     return held
@@ -99,12 +109,10 @@ def _write_record(
 
 
 def _publish_rows(connection: Connection, sync_day: str) -> None:
-    [before] = rows_of_file(connection, "load/is_changed")
     run_file(connection, "load/022_publish_day")
-    if before["is_changed"]:
-        [found] = rows_of_file(connection, "load/fingerprint", sync_day=sync_day)
-        fingerprint = str(found["fingerprint"])
-        run_file(connection, "load/record_fingerprint", sync_day=sync_day, fingerprint=fingerprint)
+    [found] = rows_of_file(connection, "load/fingerprint", sync_day=sync_day)
+    fingerprint = str(found["fingerprint"])
+    run_file(connection, "load/record_fingerprint", sync_day=sync_day, fingerprint=fingerprint)
 
 
 def _held_text(staged: StagedDay, reason: str, sample: list[str]) -> str:

@@ -16,6 +16,7 @@ class StagedDay:
     sync_day: str
     previous_day: str | None
     previous_assigned: int
+    next_assigned: int
     digest: str
     files: int
     content: list[dict[str, Any]]

@@ -59,6 +59,7 @@ def check_loaded(
         sync_day=dump.sync_day,
         previous_day=neighbours.previous["sync_day"] if neighbours.previous else None,
         previous_assigned=counts["in_previous"],
+        next_assigned=counts["in_next"],
         digest=digest,
         files=len(files),
         content=files,

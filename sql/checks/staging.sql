@@ -1,7 +1,8 @@
 -- The facts for the checks on a staged day, from one pass over its partition, which several
 -- processes share. If the number of rows, their statuses and the sum of the pairs' hashes are as
--- recorded, each row is sound and no pair is there twice. Only otherwise are pairs counted one by
--- one.
+-- recorded, each row is sound and no pair is there twice. If the sum of the removed pairs' hashes
+-- is that of the day's recorded removals, each pair has its own status. Only otherwise are pairs
+-- counted one by one.
 -- The day is a parameter, since PostgreSQL plans for no other day then.
 -- With psql: PGOPTIONS='-c agent_roles.sync_day=day2' psql -f checks/staging.sql
 
@@ -18,6 +19,9 @@ WITH staged AS (
         count(*) AS all_rows,
         -- The hash is null where an id is.
         coalesce(sum(agent_role_pair_hash(agent_id, role_id)), 0) AS fingerprint,
+        coalesce(
+            sum(agent_role_pair_hash(agent_id, role_id)) FILTER (WHERE status = 'removed'), 0
+        ) AS removals_fingerprint,
         count(*) FILTER (WHERE status = 'assigned') AS assigned_stored,
         count(*) FILTER (WHERE status = 'removed') AS removed_stored
     FROM stg_agent_roles
@@ -26,6 +30,7 @@ WITH staged AS (
 
 compared AS (
     SELECT
+        day.day_no,
         day.raw_rows,
         day.valid_pairs,
         day.duplicates,
@@ -37,6 +42,18 @@ compared AS (
         staged.all_rows,
         staged.assigned_stored,
         staged.removed_stored,
+        -- A day that an earlier version staged may have no fingerprint.
+        coalesce(day.fingerprint, staged.fingerprint) AS fingerprint_recorded,
+        staged.fingerprint AS fingerprint_stored,
+        staged.removals_fingerprint = (
+            SELECT coalesce(sum(agent_role_pair_hash(change.agent_id, change.role_id)), 0)
+            FROM agent_role_changes AS change
+            WHERE
+                change.day_no = day.day_no
+                AND change.change = 'removed'
+                -- A first day has many changes, and none of these.
+                AND day.removed > 0
+        ) AS has_recorded_removals,
         staged.all_rows = day.assigned + day.removed
         AND (staged.assigned_stored, staged.removed_stored, staged.fingerprint)
         = (day.assigned, day.removed, day.fingerprint) AS is_as_recorded
@@ -55,7 +72,6 @@ pair AS (
     FROM stg_agent_roles
     WHERE
         sync_day = $1
-        -- A day that an earlier version staged may have no fingerprint.
         AND (SELECT compared.is_as_recorded IS NOT TRUE FROM compared)
     GROUP BY agent_id, role_id
 ),
@@ -75,6 +91,27 @@ broken AS (
 SELECT
     compared.*,
     broken.*,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT
+                agent_id,
+                role_id
+            FROM stg_agent_roles
+            WHERE sync_day = $1 AND status = 'removed'
+        ) AS staged
+        FULL JOIN (
+            SELECT
+                change.agent_id,
+                change.role_id
+            FROM agent_role_changes AS change
+            WHERE change.day_no = compared.day_no AND change.change = 'removed'
+        ) AS recorded
+            ON staged.agent_id = recorded.agent_id AND staged.role_id = recorded.role_id
+        WHERE
+            NOT compared.has_recorded_removals
+            AND (staged.agent_id IS NULL OR recorded.agent_id IS NULL)
+    ) AS other_removals,
     (
         SELECT count(*) FROM agent_role_pipeline_errors
         WHERE sync_day = $1

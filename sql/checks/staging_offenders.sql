@@ -36,6 +36,18 @@ FROM (
             ('null_statuses', pair.status IS NULL),
             ('other_statuses', pair.status NOT IN ('assigned', 'removed')),
             (
+                'other_removals',
+                (pair.status = 'removed') <> EXISTS (
+                    SELECT FROM agent_role_changes AS recorded
+                    WHERE
+                        recorded.agent_id = pair.agent_id
+                        AND recorded.role_id = pair.role_id
+                        AND recorded.day_no
+                        = agent_role_staged_day_no(current_setting('agent_roles.sync_day'))
+                        AND recorded.change = 'removed'
+                )
+            ),
+            (
                 'twice',
                 pair.times_in_all > 1 AND pair.agent_id IS NOT NULL AND pair.role_id IS NOT NULL
             )

@@ -4,4 +4,6 @@
 -- psql -f load/record_fingerprint.sql
 UPDATE agent_role_sync_days
 SET fingerprint = current_setting('agent_roles.fingerprint')::NUMERIC
-WHERE sync_day = current_setting('agent_roles.sync_day');
+WHERE
+    sync_day = current_setting('agent_roles.sync_day')
+    AND fingerprint IS DISTINCT FROM current_setting('agent_roles.fingerprint')::NUMERIC;

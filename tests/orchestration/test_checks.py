@@ -28,6 +28,10 @@ STAGING_CHECKS = {
     "no_removals_beside_invalid_records",
     "changes_are_usual",
 }
+SWAP = """
+    UPDATE stg_agent_roles SET status = CASE agent_id WHEN 2 THEN 'removed' ELSE 'assigned' END
+    WHERE sync_day = 'day2' AND agent_id IN (2, 3)
+"""
 Results = dict[str, Any]
 CheckResults = Callable[[dg.ExecuteInProcessResult], Results]
 
@@ -116,6 +120,11 @@ def test_all_checks_pass_on_sound_days_and_are_recorded_for_their_partition(
             "DELETE FROM stg_agent_roles WHERE sync_day = 'day2' AND status = 'removed'",
             "conservation",
         ),
+        (SWAP, "conservation"),
+        (
+            "UPDATE stg_agent_roles SET agent_id = 99 WHERE sync_day = 'day2' AND agent_id = 2",
+            "conservation",
+        ),
         (
             "INSERT INTO agent_role_pipeline_errors (error_message, sync_day) VALUES ('x', 'day2')",
             "conservation",
@@ -142,7 +151,7 @@ def test_a_damaged_staged_day_fails_its_check_and_is_not_applied(
     assert not result.success
     assert two_days.rows("SELECT * FROM agent_role_mapping ORDER BY 1, 2") == before
 
-    if caught_by != "conservation":
+    if caught_by != "conservation" or damage == SWAP:
         # Somebody materialises the mapping alone, where no check stands in the way.
         assert two_days.outcome(two_days.run("day2", select="agent_role_mapping")) == "not applied"
 
@@ -169,6 +178,32 @@ def test_a_pair_in_the_place_of_another_one_is_found_although_the_numbers_fit(
     assert not results["no_pair_twice"].passed
     shown = [record.data for record in results["no_pair_twice"].metadata["sample"].records]
     assert {(row["agent_id"], row["role_id"]) for row in shown} == {("1", "10")}
+
+
+@pytest.mark.parametrize("fingerprint", ["fingerprint", "NULL"])
+def test_pairs_whose_statuses_were_swapped_are_named(two_days: Pipeline, fingerprint: str) -> None:
+    """The numbers fit, and so does the fingerprint, if the day has one."""
+    two_days.execute(f"{SWAP}; UPDATE agent_role_sync_days SET fingerprint = {fingerprint}")
+    with connect(two_days.database) as connection:
+        results = checks.of_staging(connection, "day2")
+    [found] = [result for result in results if not result.passed]
+    assert checks.finding(found).endswith(
+        "Found: removed pairs that are only recorded or only staged: 2 is not 0."
+    )
+    shown = [record.data for record in found.metadata["sample"].records]
+    assert [(row["agent_id"], row["status"]) for row in shown] == [
+        ("2", "removed"),
+        ("3", "assigned"),
+    ]
+
+
+def test_a_swap_of_statuses_is_not_applied(two_days: Pipeline) -> None:
+    two_days.execute(SWAP)
+    result = two_days.run("day2", select="agent_role_mapping")
+    assert two_days.outcome(result) == "not applied"
+    [failed] = [event for event in result.all_events if event.is_step_failure]
+    text = failed.step_failure_data.user_failure_data.description
+    assert "breaks rules (removals only recorded or only staged: 2)" in text
 
 
 def test_the_checks_of_a_sound_day_read_its_rows_and_the_mapping_once(two_days: Pipeline) -> None:
@@ -266,6 +301,7 @@ def test_each_check_shows_its_own_offenders(
         "status_is_not_null": 20,
         "status_is_known": 20,
         "no_pair_twice": 3,
+        "conservation": 1,
     }
     assert {row["agent_id"] for row in shown["agent_id_is_not_null"]} == {""}
     assert {row["role_id"] for row in shown["role_id_is_not_null"]} == {""}

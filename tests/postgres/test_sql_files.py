@@ -1,10 +1,12 @@
 """The SQL files: what they ask is asked of one day, and in a session that a pooler gives on."""
 
+import re
+
 import psycopg
 import pytest
 
 from agent_roles_dagster.postgres.connection import connect
-from agent_roles_dagster.postgres.sql_files import rows_of_file, run_file
+from agent_roles_dagster.postgres.sql_files import rows_of_file, run_file, sql_file
 from tests.conftest import Pipeline
 
 OF_A_DAY = ("checks/staging", "load/fingerprint", "mapping/011_require_sound")
@@ -39,6 +41,23 @@ def test_a_question_about_a_day_is_planned_for_no_other_day(five_days: Pipeline,
     assert locked == {"public_days.stg_agent_roles_day2"}
 
 
+@pytest.mark.parametrize("file", OF_A_DAY)
+def test_several_processes_share_the_pass_over_a_day(five_days: Pipeline, file: str) -> None:
+    """A function that is not parallel safe, anywhere in the query, would leave it to one."""
+    explained = sql_file(file).replace("\nEXECUTE ", "\nEXPLAIN EXECUTE ")
+    with connect(five_days.database) as connection, connection.transaction():
+        connection.execute(
+            "SET LOCAL agent_roles.sync_day = 'day2'; SET LOCAL parallel_setup_cost = 0;"
+            " SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0;"
+            " SET LOCAL max_parallel_workers_per_gather = 2"
+        )
+        cursor = connection.execute(explained.encode())
+        while cursor.description is None:
+            cursor.nextset()
+        plan = "\n".join(row["QUERY PLAN"] for row in cursor.fetchall())
+    assert "Parallel Seq Scan on stg_agent_roles_day2" in plan
+
+
 def test_a_publication_is_planned_for_its_day_and_the_next_one(five_days: Pipeline) -> None:
     with connect(five_days.database) as connection, connection.transaction():
         connection.execute("SET LOCAL search_path = public_days, public")
@@ -65,3 +84,15 @@ def test_a_question_that_failed_can_be_asked_again_in_the_same_session(
         for _ in range(2):
             assert len(rows_of_file(connection, file, sync_day="day2")) == 1
         assert connection.execute("SELECT FROM pg_prepared_statements").fetchall() == []
+
+
+def test_the_files_that_prepare_a_question_begin_and_end_alike() -> None:
+    """They can't share these lines, as each file runs as it stands."""
+    frames = set()
+    for file in OF_A_DAY:
+        text = sql_file(file)
+        (name,) = set(re.findall(r"agent_roles_\w+(?= \()|(?<=DEALLOCATE )\w+", text))
+        start, end = text.index("\n-- A pooler may"), text.index(f" {name} (TEXT) AS\n")
+        tail = text[text.index("\nEXECUTE ") :]
+        frames.add((text[start:end] + tail).replace(name, "<name>"))
+    assert len(frames) == 1

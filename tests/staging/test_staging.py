@@ -2,6 +2,7 @@
 
 import json
 import queue
+import re
 import threading
 import time
 from collections import Counter
@@ -1083,6 +1084,104 @@ def test_a_day_is_not_compared_with_a_snapshot_that_somebody_changed(
         assert pipeline.run(each).success, "as the text says"
     query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
     assert pipeline.rows(query) == [(1, "day1", None), (2, "day2", None), (3, "day2", None)]
+
+
+DROP_ALL = "; ".join(f"DROP TABLE public_days.stg_agent_roles_day{n}" for n in (1, 2, 3))
+AGENT_2_IS_GONE = "DELETE FROM stg_agent_roles WHERE agent_id = 2"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        AGENT_2_IS_GONE,
+        f"{AGENT_2_IS_GONE} AND sync_day <> 'day1'",
+        f"{AGENT_2_IS_GONE} AND sync_day <> 'day3'",
+        "UPDATE stg_agent_roles SET status = 'removed' WHERE sync_day <> 'day2'",
+        "INSERT INTO stg_agent_roles SELECT 9, 10, 'assigned', sync_day FROM agent_role_sync_days",
+        "DELETE FROM stg_agent_roles",
+        "UPDATE stg_agent_roles SET agent_id = 9 WHERE status = 'removed'",
+        DROP_ALL,
+    ],
+)
+def test_days_that_somebody_changed_are_mended_if_all_are_run_again_in_order(
+    pipeline: Pipeline, damage: str
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1, 2, 4]})
+
+    def found() -> list[Any]:
+        queries = (
+            "SELECT agent_id, status, sync_day, source FROM stg_agent_roles ORDER BY 3, 1",
+            "SELECT sync_day, assigned, removed, fingerprint FROM agent_role_sync_days ORDER BY 1",
+            "SELECT * FROM agent_role_history ORDER BY 1, 2, 3",
+            "SELECT * FROM agent_role_mapping ORDER BY 1, 2",
+        )
+        return [pipeline.rows(query) for query in queries]
+
+    before = found()
+    pipeline.execute(damage)
+    assert found() != before
+    for day in ("day1", "day2", "day3"):
+        assert pipeline.run(day).success, day
+        assert found()[2:] == before[2:], "the history and the mapping never follow the damage"
+    assert found() == before
+
+
+def test_a_correction_reaches_a_next_day_that_somebody_changed_and_the_damage_does_not(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2, 3]})
+    pipeline.execute(f"{AGENT_2_IS_GONE} AND sync_day = 'day2'")
+    _land(pipeline, "day1", [1, 2, 4])
+    said: list[str] = []
+    _stage_alone(pipeline, "day1", said.append)
+    assert any("changed the snapshot of day2" in line for line in said)
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    after = [(1, "day1", None), (2, "day1", None), (3, "day2", None), (4, "day1", "day2")]
+    assert pipeline.rows(query) == after
+    assert pipeline.run("day2").success
+    assert pipeline.rows(query) == after
+
+
+def test_a_correction_of_a_day_whose_table_is_gone_as_is_the_next_days_is_followed_in_order(
+    pipeline: Pipeline,
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day2": [1, 2], "day3": [1, 2, 3]})
+    pipeline.execute(DROP_ALL)
+    _land(pipeline, "day1", [1, 2, 4])
+    for day in ("day1", "day2", "day3"):
+        assert pipeline.run(day).success, day
+    query = "SELECT agent_id, assigned_on, removed_on FROM agent_role_history ORDER BY 1"
+    assert pipeline.rows(query) == [
+        (1, "day1", None),
+        (2, "day1", None),
+        (3, "day3", None),
+        (4, "day1", "day2"),
+    ]
+    query = "SELECT agent_id FROM stg_agent_roles WHERE (sync_day, status) = ('day2', 'removed')"
+    assert pipeline.rows(query) == [(4,)]
+
+
+@pytest.mark.parametrize("changed", ["sync_day = 'day3'", "TRUE"])
+def test_a_late_day_between_days_that_somebody_changed_says_which_to_run_first(
+    pipeline: Pipeline, changed: str
+) -> None:
+    _stage(pipeline, {"day1": [1, 2, 3], "day3": [1, 2, 3], "day4": [1, 2, 3]})
+    before = _history(pipeline)
+    pipeline.execute(f"{AGENT_2_IS_GONE} AND {changed}")
+    _land(pipeline, "day2", [1, 2, 3])
+    first = []
+    while pipeline.outcome(result := pipeline.run("day2")) == "pruned":
+        assert _history(pipeline) == before
+        (day,) = re.findall(r"Materialise (day\d) again, then day2$", _text(result))
+        first.append(day)
+        assert pipeline.run(day).success, "as the text says"
+    assert first == (["day1", "day3"] if changed == "TRUE" else ["day3"])
+    assert result.success
+    assert _history(pipeline) == before
+
+
+def _history(pipeline: Pipeline) -> list[tuple[Any, ...]]:
+    return pipeline.rows("SELECT * FROM agent_role_history ORDER BY 1, 2, 3")
 
 
 def test_tables_in_another_schema_than_new_ones_would_be_in_are_refused(database: str) -> None:

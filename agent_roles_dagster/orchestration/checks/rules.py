@@ -19,6 +19,7 @@ from agent_roles_dagster.settings import Settings
 from agent_roles_dagster.staging.guard import unusual
 
 _SHOWN = 20
+_REMOVALS = "other_removals"
 
 # This mends a mapping that somebody else changed, once any staged day is applied again.
 _FOLLOW_ALL = (
@@ -37,7 +38,7 @@ def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
         return [_nothing(name, f"the snapshot of {day} was pruned") for name in names]
     facts = rows_of_file(connection, "checks/staging", sync_day=day)[0]
     offenders: Sequence[Mapping[str, Any]] = []
-    if any(facts[column] for _, column, _ in STAGING_RULES):
+    if facts[_REMOVALS] or any(facts[column] for _, column, _ in STAGING_RULES):
         offenders = rows_of_file(connection, "checks/staging_offenders", sync_day=day)
     suspects = rows_of_file(connection, "checks/suspect_removals", sync_day=day)
     return [
@@ -45,7 +46,7 @@ def of_staging(connection: Connection, day: str) -> list[dg.AssetCheckResult]:
             _rule(name, facts[column], facts["all_rows"], _broken(offenders, column))
             for name, column, _ in STAGING_RULES
         ),
-        _conservation(facts),
+        _conservation(facts, _broken(offenders, _REMOVALS)),
         dg.AssetCheckResult(
             check_name=SUSPECT,
             asset_key="stg_agent_roles",
@@ -116,7 +117,9 @@ def _rule(
     )
 
 
-def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
+def _conservation(
+    facts: Mapping[str, Any], sample: Sequence[Mapping[str, Any]]
+) -> dg.AssetCheckResult:
     sides = {
         "raw rows = valid pairs + duplicates + invalid rows": (
             facts["raw_rows"],
@@ -124,19 +127,27 @@ def _conservation(facts: Mapping[str, Any]) -> dg.AssetCheckResult:
         ),
         "assigned pairs recorded = staged": (facts["assigned_recorded"], facts["assigned_stored"]),
         "removed pairs recorded = staged": (facts["removed_recorded"], facts["removed_stored"]),
+        "sum of the pairs' hashes recorded = staged": (
+            facts["fingerprint_recorded"],
+            facts["fingerprint_stored"],
+        ),
+        "removed pairs that are only recorded or only staged": (facts[_REMOVALS], 0),
         "invalid rows recorded = in the errors table": (
             facts["error_rows"],
             facts["errors_stored"],
         ),
     }
+    shown = {
+        name: f"{left:,} = {right:,}" if left == right else f"{left:,} is not {right:,}"
+        for name, (left, right) in sides.items()
+    }
+    failed = [f"{name}: {shown[name]}" for name, (left, right) in sides.items() if left != right]
     return dg.AssetCheckResult(
         check_name="conservation",
         asset_key="stg_agent_roles",
-        passed=all(left == right for left, right in sides.values()),
-        metadata={
-            name: f"{left:,} = {right:,}" if left == right else f"{left:,} is not {right:,}"
-            for name, (left, right) in sides.items()
-        },
+        passed=not failed,
+        description=f"{'; '.join(failed)}." if failed else None,
+        metadata={**shown, **({"sample": _table(sample)} if sample else {})},
     )
 
 

@@ -53,7 +53,7 @@ ON_STAGED = (
         "stg_agent_roles",
         "conservation",
         "Raw rows = distinct valid pairs + duplicates + invalid rows, and the tables have as"
-        " many rows as the day's record says.",
+        " many rows as the day's record says, of the same pairs with the same statuses.",
         blocking=True,
     ),
     _spec(
