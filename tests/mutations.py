@@ -408,8 +408,8 @@ MUTATIONS = (
     Mutation(
         "a held day is not staged",
         _PACKAGE + "staging/publish.py",
-        "    if held is None:\n        _publish_rows",
-        "    if True:\n        _publish_rows",
+        "    if held is None:\n        following",
+        "    if True:\n        following",
         _IN_STAGING + "test_a_held_day_says_why_and_leaves_only_its_errors",
     ),
     Mutation(
