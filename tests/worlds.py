@@ -1,12 +1,17 @@
 """Small worlds for the tests that run the real command in processes of its own."""
 
+import errno
 import json
+import math
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
+
+from agent_roles_dagster.landing.files import DumpFile
 
 TABLES = {
     "staging": "SELECT agent_id, role_id, status, sync_day, source FROM stg_agent_roles",
@@ -19,6 +24,20 @@ TABLES = {
     " FROM agent_role_sync_days",
 }
 Tables = dict[str, list[tuple[Any, ...]]]
+
+
+def break_disk(monkeypatch: pytest.MonkeyPatch, sync_day: str, *, times: float = math.inf) -> None:
+    """The next reads of the day's files fail, as from a broken disk."""
+    opened = DumpFile.open
+    failed = []
+
+    def fail(file: DumpFile) -> Any:
+        if f"/{sync_day}/" in file.path and len(failed) < times:
+            failed.append(file)
+            raise OSError(errno.EIO, "as a broken disk")
+        return opened(file)
+
+    monkeypatch.setattr(DumpFile, "open", fail)
 
 
 def write_day(

@@ -3,7 +3,6 @@
 `AGENT_ROLES_TEST_LOAD_KILLS` says how often such a run is killed (3 if not set).
 """
 
-import errno
 import json
 import os
 import random
@@ -25,7 +24,6 @@ from dagster._core.event_api import PartitionKeyFilter
 
 from agent_roles_dagster.definitions import defs
 from agent_roles_dagster.landing.days import landed_days
-from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.orchestration import checks, reports, retries, stale_reports
 from agent_roles_dagster.orchestration.automation import LOAD
 from agent_roles_dagster.orchestration.many_days.config import LoadConfig, run_config
@@ -34,7 +32,7 @@ from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
 from tests.processes import LOAD_COMMAND, killed_at_the_end, start_command
-from tests.worlds import tables, write_day
+from tests.worlds import break_disk, tables, write_day
 
 DAYS = ("day1", "day2", "day9", "day10")
 KILLS = int(os.environ.get("AGENT_ROLES_TEST_LOAD_KILLS", "3"))
@@ -547,15 +545,7 @@ def test_a_retried_run_counts_what_its_first_try_loaded_and_reports_no_error(
     for day in ("day1", "day2", "day3"):
         land(pipeline, day, [*range(12)])
     monkeypatch.setattr(retries, "SECONDS", 0.05)
-    opened, lost = DumpFile.open, []
-
-    def lost_once(file: DumpFile) -> Any:
-        if "/day2/" in file.path and not lost:
-            lost.append(file)
-            raise OSError(errno.EIO, "as a broken disk")
-        return opened(file)
-
-    monkeypatch.setattr(DumpFile, "open", lost_once)
+    break_disk(monkeypatch, "day2", times=1)
     result = load(pipeline)
     assert loaded(result) == ["day1", "day2", "day3"]
     said = capfd.readouterr().err
@@ -609,14 +599,7 @@ def test_a_staged_day_that_can_not_be_read_keeps_no_other_day_waiting(
     land(pipeline, "day1", [1, 2])
     assert load(pipeline).success
     land(pipeline, "day2", [1, 2])
-    opened = DumpFile.open
-
-    def lost(file: DumpFile) -> Any:
-        if "/day1/" in file.path:
-            raise OSError(errno.EIO, "as a broken disk")
-        return opened(file)
-
-    monkeypatch.setattr(DumpFile, "open", lost)
+    break_disk(monkeypatch, "day1")
     result = load(pipeline, on_refused="skip")
     assert loaded(result) == ["day2"]
     assert "\nday1 (not read): " in why(result)[1]

@@ -32,13 +32,13 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 from fsspec.implementations.local import LocalFileSystem
 
 from agent_roles_dagster.definitions import defs
-from agent_roles_dagster.landing.files import DumpFile
 from agent_roles_dagster.orchestration import retries
 from agent_roles_dagster.orchestration.partitions import SYNC_DAY
 from agent_roles_dagster.orchestration.sensors import backlog
 from agent_roles_dagster.orchestration.sensors import landed_days as sensor
 from agent_roles_dagster.orchestration.sensors.landed_days import landed_sync_days
 from tests.conftest import Pipeline
+from tests.worlds import break_disk
 
 RECORDS = [{"id": 10, "agents": [1, 2]}]
 EVERYTHING = {"raw_roles", "stg_agent_roles", "agent_role_pipeline_errors", "agent_role_mapping"}
@@ -579,14 +579,7 @@ def test_a_day_that_the_store_does_not_give_keeps_no_other_of_many_waiting(
 ) -> None:
     watch = first_start
     request = requested(watch)
-    opened = DumpFile.open
-
-    def fail(file: DumpFile) -> Any:
-        if "/day3/" in file.path:
-            raise OSError(errno.EIO, "as a broken disk")
-        return opened(file)
-
-    monkeypatch.setattr(DumpFile, "open", fail)
+    break_disk(monkeypatch, "day3")
     result = run_request(watch, request)
     assert not result.success
     done = watch.instance.get_materialized_partitions(dg.AssetKey("agent_role_mapping"))

@@ -6,7 +6,10 @@ from typing import Any, TypeVar
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from agent_roles_dagster.orchestration import checks
 from agent_roles_dagster.orchestration.best_effort import best_effort
@@ -80,8 +83,8 @@ def was_so_before(instance: dg.DagsterInstance, run_id: str, now: dg.AssetCheckE
     )
     runs = [record.run_id for record in records]
     at = runs.index(run_id) if run_id in runs else len(runs)
-    before = next((record.evaluation for record in records[at + 1 :] if record.evaluation), None)
-    return isinstance(before, dg.AssetCheckEvaluation) and said(before) == said(now)
+    before, _ = _newest(records[at + 1 :])
+    return before is not None and said(before) == said(now)
 
 
 def said(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
@@ -104,6 +107,13 @@ def newest_result_and_time(
     records = context.instance.event_log_storage.get_asset_check_execution_history(
         key, limit=_LOOK_BACK, partition_filter=PartitionKeyFilter(key=day)
     )
+    return _newest(records)
+
+
+def _newest(
+    records: Iterable[AssetCheckExecutionRecord],
+) -> tuple[dg.AssetCheckEvaluation | None, datetime]:
+    """The first record's evaluation and its time. A record that is only planned has none."""
     for record in records:
         if isinstance(record.evaluation, dg.AssetCheckEvaluation):
             # Not the record's own time, which some storages keep in another zone.

@@ -202,7 +202,7 @@ class DayByDay:
         yield from found
         failed = [each for each in found if not each.passed]
         for each in failed:
-            # Of a year's days, many would say the same: how many do is told in the end.
+            # Of a year's days, many would say the same. The last lines count them.
             if each.severity == dg.AssetCheckSeverity.WARN:
                 self._progress.warned[each.check_name] += 1
             else:

@@ -71,7 +71,7 @@ def load_days(
         day for day in chosen if day not in loaded and (config.again or day not in staged_by)
     ]
     kept = [day for day in chosen if day not in (*loaded, *to_load)]
-    for day in config.accept_removals.keys() & {*kept}:
+    for day in (day for day in kept if day in config.accept_removals):
         context.log.warning(
             f"{day} is staged as it landed, so the reason for its removals is not kept"
         )

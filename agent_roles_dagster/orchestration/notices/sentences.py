@@ -2,7 +2,7 @@
 
 A line begins with the severity and the day, or the job if that is not of one day. It says what
 happened and what was left unchanged, and ends with the next step. The texts of our own errors are
-passed on. Of any other error only the kind is told, since its text may quote a record.
+passed on. Of any other error, only the kind is passed on, since its text may quote a record.
 """
 
 import re
