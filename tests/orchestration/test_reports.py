@@ -12,10 +12,15 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationPlanned,
+)
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from agent_roles_dagster.definitions import defs
+from agent_roles_dagster.orchestration.checks.history import was_so_before
 from agent_roles_dagster.postgres.connection import connect
 from tests.conftest import Pipeline, empty_database
 
@@ -174,6 +179,33 @@ def test_a_refusal_ends_with_the_day_staged_whatever_zone_dagsters_storage_is_in
             land(pipeline, "day1", [*range(12)])
             assert pipeline.run("day1").success
             assert "FAILED" not in statuses(pipeline, "day2")
+
+
+def test_a_check_that_a_killed_run_only_planned_makes_the_same_result_no_news(
+    pipeline: Pipeline,
+) -> None:
+    land(pipeline, "day1", [1, "x"])
+    assert pipeline.run("day1").success
+    known = newest_results(pipeline, "day1")["no_invalid_rows"]
+    assert isinstance(known.evaluation, dg.AssetCheckEvaluation)
+    killed = pipeline.instance.create_run_for_job(defs.resolve_job_def("load_day"))
+    planned = AssetCheckEvaluationPlanned(
+        asset_key=known.evaluation.asset_key,
+        check_name="no_invalid_rows",
+        partitions_subset=DefaultPartitionsSubset({"day1"}),
+    )
+    pipeline.instance.report_dagster_event(
+        dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value,
+            job_name=killed.job_name,
+            event_specific_data=planned,
+        ),
+        killed.run_id,
+    )
+    assert statuses(pipeline, "day1")["PLANNED"] == {"no_invalid_rows"}
+    again = pipeline.run("day1")
+    assert was_so_before(pipeline.instance, again.run_id, known.evaluation)
+    assert not was_so_before(pipeline.instance, known.run_id, known.evaluation)
 
 
 def test_a_held_day_reddens_no_asset_that_its_run_was_not_to_make(pipeline: Pipeline) -> None:
